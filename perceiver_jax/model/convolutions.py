@@ -1,0 +1,116 @@
+"""Convolutional stems and heads of the released pre- and postprocessors."""
+
+import dataclasses
+import math
+
+import haiku as hk
+import jax
+
+
+@dataclasses.dataclass
+class Conv2DDownsample(hk.Module):
+    """Convolution 7x7 and max-pooling, each of stride 2: four times smaller per layer.
+
+    Perceiver IO, App. A ("conv+maxpool"): the stem of ResNet, without a bias.
+    """
+
+    num_layers: int = 1  # How often the size is quartered.
+    num_channels: int = 64  # Width of the output.
+    use_batch_norm: bool = True  # Whether batch norm stands between convolution and ReLU.
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__(name=self.name)
+        self._convs = []
+        self._norms = []
+        for _ in range(self.num_layers):
+            self._convs.append(
+                hk.Conv2D(
+                    self.num_channels,
+                    kernel_shape=7,
+                    stride=2,
+                    padding="SAME",
+                    with_bias=False,
+                    name="conv",
+                )
+            )
+            if self.use_batch_norm:
+                self._norms.append(
+                    hk.BatchNorm(
+                        create_scale=True,
+                        create_offset=True,
+                        decay_rate=0.9,
+                        eps=1e-5,
+                        name="batchnorm",
+                    )
+                )
+
+    def __call__(self, images: jax.Array, *, is_training: bool) -> jax.Array:
+        """Maps [b, y, x, c] to [b, y / 4^layers, x / 4^layers, num_channels], rounded up."""
+        x = images
+        for layer, conv in enumerate(self._convs):
+            x = conv(x)
+            if self.use_batch_norm:
+                x = self._norms[layer](x, is_training=is_training)
+            x = jax.nn.relu(x)
+            x = hk.max_pool(x, window_shape=(1, 3, 3, 1), strides=(1, 2, 2, 1), padding="SAME")
+        return x
+
+
+@dataclasses.dataclass
+class Conv2DUpsample(hk.Module):
+    """Two transposed convolutions 4x4 of stride 2: four times larger."""
+
+    num_outputs: int  # Width of the output; the layer between has twice as many channels.
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__(name=self.name)
+        self._first = hk.Conv2DTranspose(
+            2 * self.num_outputs, kernel_shape=4, stride=2, name="transp_conv_1"
+        )
+        self._second = hk.Conv2DTranspose(
+            self.num_outputs, kernel_shape=4, stride=2, name="transp_conv_2"
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:  # [b, y, x, c] -> [b, 4y, 4x, num_outputs]
+        """Upsamples `x`."""
+        return self._second(jax.nn.relu(self._first(x)))
+
+
+@dataclasses.dataclass
+class Conv3DUpsample(hk.Module):
+    """Transposed convolutions 4x4x4 that double space, and in the last layers time, each."""
+
+    num_outputs: int  # Width of the output; it halves from layer to layer down to this.
+    num_temporal_upsamples: int = 2  # How often time is doubled.
+    num_space_upsamples: int = 4  # How often height and width are doubled.
+    name: str | None = None
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [b, t, y, x, c] to [b, t * 2^temporal, y * 2^space, x * 2^space, num_outputs]."""
+        num_layers = max(self.num_temporal_upsamples, self.num_space_upsamples)
+        for layer in range(num_layers):
+            time = 2 if layer < self.num_temporal_upsamples else 1
+            space = 2 if layer < self.num_space_upsamples else 1
+            x = hk.Conv3DTranspose(
+                self.num_outputs * 2 ** (num_layers - 1 - layer),
+                kernel_shape=4,
+                stride=(time, space, space),
+                name=f"conv3d_transpose_{layer}",
+            )(x)
+            if layer < num_layers - 1:
+                x = jax.nn.relu(x)
+        return x
+
+
+def exact_log(value: int, base: int, what: str) -> int:
+    """log of `value` to `base`, as an integer.
+
+    Raises:
+      ValueError: `value` is no power of `base`.
+    """
+    exponent = round(math.log(value, base))
+    if base**exponent != value:
+        raise ValueError(f"{what}={value} must be a power of {base}.")
+    return exponent

@@ -1,0 +1,170 @@
+"""The encoder: a latent array that reads inputs by cross-attention and processes what it read.
+
+One module for both papers. Perceiver (Sec. 3.1, App. B and C) repeats the cross-attention and
+shares weights between the repetitions; Perceiver IO (Sec. 3.1) reads once.
+"""
+
+import dataclasses
+from typing import Literal
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from perceiver_jax.model import blocks, position_encoding
+
+# Which weights the cross-attends share: every one has its own, or all but the first share one set
+# (Perceiver, Table 7: without sharing the ImageNet model overfits).
+CrossAttendSharing = Literal["none", "all_but_first"]
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig:
+    """Size and structure of the encoder."""
+
+    num_latents: int  # Rows of the latent array (N).
+    latent_channels: int  # Width of the latent array (D).
+    num_blocks: int = 8  # Latent towers; 0 leaves only the cross-attends (Perceiver, Table 5).
+    self_attends_per_block: int = 6  # Self-attention layers of a tower.
+    num_cross_attends: int = 1  # How often the latents read the inputs.
+    cross_attend_placement: Literal["interleaved", "at_start"] = "interleaved"  # Perceiver, Tab. 6.
+    cross_attend_sharing: CrossAttendSharing = "all_but_first"  # Perceiver, App. C.
+    share_towers: bool = True  # Whether all towers share one set of weights.
+    cross_attend_heads: int = 1  # Heads of the cross-attends.
+    self_attend_heads: int = 8  # Heads of the self-attention layers.
+    qk_channels: int | None = None  # Width of queries and keys; None: by width_rule, or latent.
+    v_channels: int | None = None  # Width of the values; None: qk_channels.
+    width_rule: blocks.WidthRule = "kv"  # Default width inside the cross-attends.
+    use_query_residual: bool = True  # Whether cross-attends add to the latents or replace them.
+    cross_attend_widening_factor: int = 1  # MLP width of the cross-attends.
+    self_attend_widening_factor: int = 1  # MLP width of the self-attention layers.
+    dropout_prob: float = 0.0  # Dropout of the branches' outputs; the papers use none.
+    latent_init_scale: float = 0.02  # Standard deviation of the initial latents.
+
+    def __post_init__(self) -> None:
+        if self.num_latents < 1 or self.latent_channels < 1:
+            raise ValueError(
+                f"num_latents={self.num_latents} and latent_channels={self.latent_channels} must "
+                "be positive."
+            )
+        if self.num_cross_attends < 1:
+            raise ValueError(
+                f"num_cross_attends={self.num_cross_attends}: the latents must read the inputs at "
+                "least once."
+            )
+        if (
+            self.num_blocks
+            and self.cross_attend_placement == "interleaved"
+            and self.num_cross_attends > self.num_blocks
+        ):
+            raise ValueError(
+                f"{self.num_cross_attends} cross-attends cannot be interleaved with "
+                f"{self.num_blocks} blocks; use at most one for each, or "
+                "cross_attend_placement='at_start'."
+            )
+
+    def blocks_after_cross_attends(self) -> tuple[int, ...]:
+        """How many towers follow each cross-attend.
+
+        Interleaved cross-attends are spread evenly, the first before the first tower. Perceiver,
+        App. B, says no more than "interleaved"; for as many cross-attends as blocks, its main
+        model, there is only this way.
+        """
+        if self.cross_attend_placement == "at_start" or not self.num_blocks:
+            return (0,) * (self.num_cross_attends - 1) + (self.num_blocks,)
+        starts = [
+            t * self.num_blocks // self.num_cross_attends for t in range(self.num_cross_attends)
+        ]
+        ends = [*starts[1:], self.num_blocks]
+        return tuple(end - start for start, end in zip(starts, ends, strict=True))
+
+
+@dataclasses.dataclass
+class PerceiverEncoder(hk.Module):
+    """Reads inputs [b, m, c] into latents [b, n, d]."""
+
+    config: EncoderConfig
+    exact_gelu: bool = False  # See blocks.MLP.
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__(name=self.name)
+        config = self.config
+        self._latents = position_encoding.TrainablePositionEncoding(
+            config.num_latents,
+            config.latent_channels,
+            config.latent_init_scale,
+            name="trainable_position_encoding",
+        )
+        # Names follow Haiku's own numbering: cross_attention, cross_attention_1, ...
+        num_cross_attends = config.num_cross_attends
+        if config.cross_attend_sharing == "all_but_first":
+            num_cross_attends = min(num_cross_attends, 2)
+        self._cross_attends = [
+            _make_cross_attend(config, self.exact_gelu) for _ in range(num_cross_attends)
+        ]
+        num_towers = min(config.num_blocks, 1) if config.share_towers else config.num_blocks
+        self._towers = [
+            [
+                _make_self_attend(config, self.exact_gelu)
+                for _ in range(config.self_attends_per_block)
+            ]
+            for _ in range(num_towers)
+        ]
+
+    def __call__(
+        self,
+        inputs: jax.Array,  # [b, m, c]
+        input_mask: jax.Array | None = None,  # [b, m]; 1 or True = may be read
+        *,
+        is_training: bool = False,
+    ) -> jax.Array:  # [b, n, d]
+        """Encodes `inputs`; what `input_mask` hides cannot influence the latents."""
+        batch = inputs.shape[0]
+        latents = self._latents()
+        latents = jnp.broadcast_to(latents, (batch, *latents.shape))
+        mask = None
+        if input_mask is not None:
+            if input_mask.shape != inputs.shape[:2]:
+                raise ValueError(
+                    f"input_mask must have shape [batch, inputs]={inputs.shape[:2]}; got "
+                    f"{input_mask.shape}."
+                )
+            mask = jnp.broadcast_to(
+                input_mask[:, None, :], (batch, self.config.num_latents, inputs.shape[1])
+            )
+
+        block = 0
+        for t, num_blocks in enumerate(self.config.blocks_after_cross_attends()):
+            cross_attend = self._cross_attends[min(t, len(self._cross_attends) - 1)]
+            latents = cross_attend(latents, inputs, mask, is_training=is_training)
+            for _ in range(num_blocks):
+                for self_attend in self._towers[min(block, len(self._towers) - 1)]:
+                    latents = self_attend(latents, is_training=is_training)
+                block += 1
+        return latents
+
+
+# Functions, not methods: Haiku would put a method's name into those of the parameters.
+def _make_cross_attend(config: EncoderConfig, exact_gelu: bool) -> blocks.CrossAttention:
+    return blocks.CrossAttention(
+        num_heads=config.cross_attend_heads,
+        qk_channels=config.qk_channels,
+        v_channels=config.v_channels,
+        width_rule=config.width_rule,
+        use_query_residual=config.use_query_residual,
+        widening_factor=config.cross_attend_widening_factor,
+        dropout_prob=config.dropout_prob,
+        exact_gelu=exact_gelu,
+    )
+
+
+def _make_self_attend(config: EncoderConfig, exact_gelu: bool) -> blocks.SelfAttention:
+    return blocks.SelfAttention(
+        num_heads=config.self_attend_heads,
+        qk_channels=config.qk_channels,
+        v_channels=config.v_channels,
+        widening_factor=config.self_attend_widening_factor,
+        dropout_prob=config.dropout_prob,
+        exact_gelu=exact_gelu,
+    )

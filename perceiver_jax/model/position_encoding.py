@@ -1,0 +1,188 @@
+"""Position encodings: Fourier features and learned tables (Perceiver, Sec. 3.2 and App. D).
+
+Encodings belong to an index, not to an example, so they are made without a batch axis wherever the
+positions are a grid; whoever adds them to a batch broadcasts them there.
+"""
+
+import dataclasses
+import math
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class FourierConfig:
+    """Fourier features of positions in [-1, 1], `d * (2 * num_bands + 1)` channels for d axes."""
+
+    num_bands: int  # Frequencies per axis, equally spaced from 1 to max_resolution / 2.
+    max_resolution: tuple[int, ...] | None = None  # Samples per axis; None: the grid's own size.
+    concat_position: bool = True  # Whether the position itself stands before its features.
+    sine_only: bool = False  # Whether the cosines are left out.
+
+    def __post_init__(self) -> None:
+        if self.num_bands < 1:
+            raise ValueError(f"num_bands={self.num_bands} must be at least 1.")
+
+    def num_channels(self, num_axes: int) -> int:
+        """Width of the encoding of a position with `num_axes` axes."""
+        per_band = 1 if self.sine_only else 2
+        return num_axes * (self.num_bands * per_band + int(self.concat_position))
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnedConfig:
+    """A trainable table with one row per position."""
+
+    channels: int  # Width of a row.
+    init_scale: float = 0.02  # Standard deviation of the truncated normal it starts from.
+
+    def num_channels(self, num_axes: int) -> int:
+        """Width of the encoding, whatever the number of axes."""
+        del num_axes
+        return self.channels
+
+
+PositionConfig = FourierConfig | LearnedConfig
+
+
+def linear_positions(index_dims: tuple[int, ...]) -> jax.Array:  # [prod(index_dims), d]
+    """Positions of a grid, each axis equally spaced over [-1, 1] with both ends included."""
+    axes = [jnp.linspace(-1.0, 1.0, num=size, dtype=jnp.float32) for size in index_dims]
+    return jnp.stack(jnp.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(index_dims))
+
+
+def subsampled_positions(
+    points: jax.Array,  # [p] flat indices into the grid
+    index_dims: tuple[int, ...],
+) -> jax.Array:  # [p, d]
+    """Positions of some points of a grid, as the released decoders place them.
+
+    NOTE(fidelity): position i of an axis of size s is -1 + 2i/s here, which never reaches +1,
+    unlike `linear_positions`. The released video model was trained and must be decoded this way.
+    """
+    indices = jnp.stack(jnp.unravel_index(points, index_dims), axis=-1)
+    return -1.0 + 2.0 * indices / jnp.asarray(index_dims, jnp.float32)
+
+
+def fourier_features(
+    positions: jax.Array,  # [..., d]
+    config: FourierConfig,
+    max_resolution: tuple[int, ...],
+) -> jax.Array:  # [..., config.num_channels(d)]
+    """Fourier features of `positions`, channels ordered as in the released models.
+
+    The order is `[positions | sines of axis 1, of axis 2, ... | cosines of axis 1, ...]`.
+
+    Args:
+      positions: coordinates, nominally in [-1, 1].
+      config: number of bands and which parts are kept.
+      max_resolution: samples per axis; half of it, the Nyquist rate, is the highest frequency.
+
+    Raises:
+      ValueError: `max_resolution` has not one entry per axis.
+    """
+    num_axes = positions.shape[-1]
+    if len(max_resolution) != num_axes:
+        raise ValueError(
+            f"max_resolution={max_resolution} needs one entry for each of the {num_axes} axes of "
+            f"positions of shape {positions.shape}."
+        )
+    bands = jnp.stack(
+        [jnp.linspace(1.0, size / 2, num=config.num_bands) for size in max_resolution]
+    )  # [d, bands]
+    phases = jnp.pi * (positions[..., None] * bands)  # [..., d, bands]
+    phases = phases.reshape(*positions.shape[:-1], num_axes * config.num_bands)
+    parts = [positions] if config.concat_position else []
+    parts.append(jnp.sin(phases))
+    if not config.sine_only:
+        parts.append(jnp.cos(phases))
+    return jnp.concatenate(parts, axis=-1)
+
+
+@dataclasses.dataclass
+class TrainablePositionEncoding(hk.Module):
+    """A trainable table [num_positions, num_channels]: positions, latents, padding, mask tokens."""
+
+    num_positions: int  # Rows.
+    num_channels: int  # Width of a row.
+    init_scale: float = 0.02  # Standard deviation, truncated at two of them (Perceiver, App. C).
+    name: str | None = None
+
+    def __call__(self) -> jax.Array:  # [num_positions, num_channels]
+        """Returns the table."""
+        return hk.get_parameter(
+            "pos_embs",
+            [self.num_positions, self.num_channels],
+            init=hk.initializers.TruncatedNormal(stddev=self.init_scale),
+        )
+
+
+@dataclasses.dataclass
+class PositionEncodingProjector(hk.Module):
+    """Projects an encoding linearly to another width (Perceiver IO, App. A)."""
+
+    output_size: int  # The width to project to.
+    name: str | None = None
+
+    def __call__(self, encoding: jax.Array) -> jax.Array:  # [..., c] -> [..., output_size]
+        """Projects `encoding`."""
+        return hk.Linear(self.output_size)(encoding)
+
+
+class PositionEncoder:
+    """The encoding of a grid of positions, optionally projected.
+
+    Not a Haiku module itself, so that the table and the projector are named after the module that
+    makes it, as in the released checkpoints.
+    """
+
+    def __init__(
+        self,
+        config: PositionConfig,
+        index_dims: tuple[int, ...],
+        project_to: int | None = None,
+    ):
+        self.config = config
+        self.index_dims = index_dims
+        self._table = (
+            TrainablePositionEncoding(math.prod(index_dims), config.channels, config.init_scale)
+            if isinstance(config, LearnedConfig)
+            else None
+        )
+        self._projector = PositionEncodingProjector(project_to) if project_to else None
+
+    def __call__(self, points: jax.Array | None = None) -> jax.Array:
+        """Encodes the whole grid, or the positions with flat indices `points` [p].
+
+        Returns:
+          [p or prod(index_dims), c], without a batch axis.
+        """
+        if self._table is not None:
+            encoding = self._table()
+            encoding = encoding if points is None else encoding[points]
+        elif points is None:
+            encoding = self._fourier(linear_positions(self.index_dims))
+        else:
+            encoding = self._fourier(subsampled_positions(points, self.index_dims))
+        return self._project(encoding)
+
+    def at(self, positions: jax.Array) -> jax.Array:  # [..., d] -> [..., c]
+        """Encodes given `positions`, for example the coordinates of points.
+
+        Raises:
+          ValueError: the encoding is a learned table, which knows indices only.
+        """
+        if self._table is not None:
+            raise ValueError("a learned position table cannot encode coordinates; use Fourier.")
+        return self._project(self._fourier(positions))
+
+    def _fourier(self, positions: jax.Array) -> jax.Array:
+        assert isinstance(self.config, FourierConfig)
+        return fourier_features(
+            positions, self.config, self.config.max_resolution or self.index_dims
+        )
+
+    def _project(self, encoding: jax.Array) -> jax.Array:
+        return encoding if self._projector is None else self._projector(encoding)

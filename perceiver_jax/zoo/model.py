@@ -1,0 +1,180 @@
+"""A model as pure functions: the only door between Haiku and the rest of the package."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from perceiver_jax.model import baselines, perceiver
+from perceiver_jax.model.capture import capturing
+from perceiver_jax.model.multimodal import ModalityConfig, MultimodalConfig
+from perceiver_jax.model.preprocessors import (
+    AudioConfig,
+    ImageConfig,
+    PointsConfig,
+    TokensConfig,
+)
+from perceiver_jax.typing import Captured, Inputs, Outputs, Params, State
+
+ModelConfig = perceiver.PerceiverConfig | baselines.ConvNetConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model of a config. Holds no arrays; everything is a function of its arguments.
+
+    Inputs, by kind of model:
+      images [b, y, x, c]; frames [b, 2, y, x, 3]; points [b, m, 3]; sound [b, samples, 1];
+      token ids [b, m], then optionally their mask [b, m]; for several modalities one dict by name.
+    """
+
+    config: ModelConfig
+    name: str = ""  # Its name in the zoo, if it is from there.
+
+    def init(self, rng: jax.Array, *inputs: Inputs) -> tuple[Params, State]:
+        """Initialises parameters and state.
+
+        Args:
+          rng: a random key.
+          *inputs: example inputs; only shapes and dtypes matter. Without any, those of
+            `example_inputs()`.
+
+        Returns:
+          Parameters and state, each `{module name: {name: array}}` with the released names.
+        """
+        examples = jax.tree.map(
+            lambda x: jnp.zeros(x.shape, x.dtype), inputs or self.example_inputs()
+        )
+        transformed = self._transformed(is_training=True)
+        # Under jit the compiler drops the forward pass, whose result nobody needs.
+        return jax.jit(transformed.init)(rng, *examples)
+
+    def apply(
+        self,
+        params: Params,
+        state: State,
+        rng: jax.Array | None,
+        *inputs: Inputs,
+        is_training: bool = False,
+        input_mask: jax.Array | None = None,
+        query_mask: jax.Array | Mapping[str, jax.Array] | None = None,
+        subsampled_output_points: jax.Array | Mapping[str, jax.Array | None] | None = None,
+        capture: bool | str | tuple[str, ...] = False,
+    ) -> tuple[Outputs, State] | tuple[Outputs, State, Captured]:
+        """Runs the model.
+
+        Args:
+          params: parameters.
+          state: state, `{}` for models without batch norm.
+          rng: a random key; needed only in training, and only by models with dropout or random
+            masking.
+          *inputs: see the class.
+          is_training: whether dropout, random masking and batch statistics are on.
+          input_mask: [b, m], which input elements may be read; 1 or True = read. Of text, the mask
+            given as second input stands for it.
+          query_mask: [b, o], which outputs read the latents; the others read zeros. Of text, the
+            mask given as second input stands for it too, as in the released procedure. By
+            modality for models with several.
+          subsampled_output_points: [p], flat indices of the outputs to compute; None computes all.
+            By modality for models with several.
+          capture: which intermediates to return: glob patterns of module names, True for all.
+            `*cross_attention*/attention` are the attention maps of cross-attends.
+
+        Returns:
+          Outputs and new state; with `capture` also `{"<module name>#<call index>": value}`, where
+          attention weights are [b, h, q, k] in float32.
+
+        Raises:
+          ValueError: an input or a mask does not fit the model.
+        """
+        patterns = (
+            ("*",) if capture is True else (capture,) if isinstance(capture, str) else capture
+        )
+        transformed = self._transformed(is_training, patterns or ())
+        (outputs, captured), new_state = transformed.apply(
+            params,
+            state,
+            rng,
+            *inputs,
+            input_mask=input_mask,
+            query_mask=query_mask,
+            subsampled_output_points=subsampled_output_points,
+        )
+        return (outputs, new_state, captured) if patterns else (outputs, new_state)
+
+    def example_inputs(self, batch_size: int = 1) -> tuple:
+        """Inputs of the model's natural size, as `jax.ShapeDtypeStruct`s: shapes without data."""
+        return _example_inputs(self.config, batch_size)
+
+    def abstract_params(self) -> tuple[Params, State]:
+        """Parameters and state as shapes and dtypes, without allocating any."""
+        transformed = self._transformed(is_training=True)
+        return jax.eval_shape(transformed.init, jax.random.key(0), *self.example_inputs())
+
+    def num_params(self) -> int:
+        """Number of trainable values."""
+        return count(self.abstract_params()[0])
+
+    def num_state(self) -> int:
+        """Number of values that are not trained: batch-norm averages and counters."""
+        return count(self.abstract_params()[1])
+
+    def _transformed(
+        self, is_training: bool, patterns: tuple[str, ...] = ()
+    ) -> hk.TransformedWithState:
+        def forward(*inputs, input_mask=None, query_mask=None, subsampled_output_points=None):
+            if isinstance(self.config, baselines.ConvNetConfig):
+                return baselines.ConvNet(self.config)(inputs[0], is_training=is_training), {}
+            if isinstance(self.config.preprocessor, TokensConfig) and len(inputs) == 2:
+                input_mask = inputs[1] if input_mask is None else input_mask
+                query_mask = inputs[1] if query_mask is None else query_mask
+            elif len(inputs) != 1:
+                raise ValueError(
+                    f"the model takes one input (or token ids and their mask); got {len(inputs)}."
+                )
+            with capturing(patterns) as captured:
+                outputs = perceiver.Perceiver(self.config)(
+                    inputs[0],
+                    is_training=is_training,
+                    input_mask=input_mask,
+                    query_mask=query_mask,
+                    subsampled_output_points=subsampled_output_points,
+                )
+            return outputs, captured
+
+        return hk.transform_with_state(forward)
+
+
+def count(tree: Params | State) -> int:
+    """Number of values in a tree of arrays or of their shapes."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def _example_inputs(config: ModelConfig, batch_size: int) -> tuple:
+    if isinstance(config, baselines.ConvNetConfig):
+        return (_struct(batch_size, *config.shape, config.channels),)
+    preprocessor = config.preprocessor
+    if isinstance(preprocessor, TokensConfig):
+        shape = (batch_size, preprocessor.length)
+        return jax.ShapeDtypeStruct(shape, jnp.int32), jax.ShapeDtypeStruct(shape, jnp.int32)
+    if isinstance(preprocessor, MultimodalConfig):
+        modalities = sorted(preprocessor.modalities.items())
+        return ({name: _example_input(modality, batch_size) for name, modality in modalities},)
+    return (_example_input(preprocessor, batch_size),)
+
+
+def _example_input(config: ModalityConfig, batch_size: int) -> jax.ShapeDtypeStruct:
+    if isinstance(config, ImageConfig):
+        return _struct(batch_size, *config.shape, config.channels)
+    if isinstance(config, AudioConfig):
+        return _struct(batch_size, config.num_samples, 1)
+    if isinstance(config, PointsConfig):
+        return _struct(batch_size, config.num_points, config.num_axes)
+    return _struct(batch_size, config.num_classes)
+
+
+def _struct(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
