@@ -12,6 +12,7 @@ import haiku as hk
 import jax
 
 from perceiver_jax.model import attention, capture
+from perceiver_jax.model.linear import Linear
 
 # Which width the projections inside a cross-attention have where none is given:
 #   'kv'   that of the keys' inputs, as in all released models;
@@ -22,9 +23,9 @@ WidthRule = Literal["kv", "q", "min"]
 
 def linear(
     output_size: int, *, init_scale: float = 1.0, with_bias: bool = True, name: str | None = None
-) -> hk.Linear:
+) -> Linear:
     """A linear layer, initialised as released: truncated normal of variance scale / fan-in."""
-    return hk.Linear(
+    return Linear(
         output_size,
         with_bias=with_bias,
         w_init=hk.initializers.VarianceScaling(init_scale),

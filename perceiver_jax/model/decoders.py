@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.model import blocks
+from perceiver_jax.model.linear import Linear
 from perceiver_jax.model.position_encoding import LearnedConfig, PositionConfig, PositionEncoder
 from perceiver_jax.model.preprocessors import Elements
 
@@ -172,7 +173,7 @@ class BasicDecoder(hk.Module):
         )(query, latents, mask, is_training=is_training)
         if config.output_channels is None:
             return decoded
-        return hk.Linear(
+        return Linear(
             config.output_channels, w_init=_output_init(config.output_init), name="output"
         )(decoded)
 
@@ -272,7 +273,7 @@ class ProjectionDecoder(hk.Module):
 
     def __post_init__(self) -> None:
         super().__post_init__(name=self.name)
-        self._logits = hk.Linear(
+        self._logits = Linear(
             self.config.num_classes, w_init=_output_init(self.config.output_init), name="logits"
         )
 

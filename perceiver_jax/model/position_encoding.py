@@ -11,6 +11,8 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from perceiver_jax.model.linear import Linear
+
 
 @dataclasses.dataclass(frozen=True)
 class FourierConfig:
@@ -128,7 +130,7 @@ class PositionEncodingProjector(hk.Module):
 
     def __call__(self, encoding: jax.Array) -> jax.Array:  # [..., c] -> [..., output_size]
         """Projects `encoding`."""
-        return hk.Linear(self.output_size)(encoding)
+        return Linear(self.output_size)(encoding)
 
 
 class PositionEncoder:

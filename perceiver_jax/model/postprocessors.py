@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.model import convolutions, patches
+from perceiver_jax.model.linear import Linear
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,7 @@ class AudioPostprocessor(hk.Module):
     name: str | None = None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        samples = hk.Linear(self.config.samples_per_patch)(x)
+        samples = Linear(self.config.samples_per_patch)(x)
         return samples.reshape(x.shape[0], -1)
 
 
@@ -88,7 +89,7 @@ class ProjectionPostprocessor(hk.Module):
     name: str | None = None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return hk.Linear(self.config.channels)(x)
+        return Linear(self.config.channels)(x)
 
 
 @dataclasses.dataclass
@@ -99,7 +100,7 @@ class ClassificationPostprocessor(hk.Module):
     name: str | None = None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return hk.Linear(self.config.num_classes)(x)[:, 0]
+        return Linear(self.config.num_classes)(x)[:, 0]
 
 
 @dataclasses.dataclass

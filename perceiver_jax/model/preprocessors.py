@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from perceiver_jax.model import convolutions, patches
+from perceiver_jax.model.linear import Linear
 from perceiver_jax.model.position_encoding import (
     FourierConfig,
     PositionConfig,
@@ -55,7 +56,7 @@ class PositionedPreprocessor(hk.Module):
         else:
             encoding = PositionEncoder(config.position, index_dims, config.project_position_to)()
             for layer in range(config.extra_position_mlp_layers):
-                encoding = encoding + hk.Linear(encoding.shape[-1])(encoding)
+                encoding = encoding + Linear(encoding.shape[-1])(encoding)
                 if layer < config.extra_position_mlp_layers - 1:
                     encoding = jax.nn.relu(encoding)
             encoding = encoding.astype(x.dtype)
@@ -176,7 +177,7 @@ class ImagePreprocessor(PositionedPreprocessor):
             if x.ndim == 5 and x.shape[1] == 1:
                 x = x[:, 0]  # All frames are in one patch: positions have no time axis.
             if config.prep_channels is not None:
-                x = hk.Linear(config.prep_channels, name="patches_linear")(x)
+                x = Linear(config.prep_channels, name="patches_linear")(x)
         elif config.prep == "conv":
             x = _per_frame(lambda frames: self._stem(frames, is_training=is_training), x)
         else:
