@@ -5,7 +5,7 @@ modalities apart, and stand one after another in alphabetical order of the modal
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import haiku as hk
 import jax
@@ -71,7 +71,7 @@ class MultimodalDecoderConfig:
             raise ValueError("decoder.query must be none: the queries are given by modality.")
 
 
-def make_preprocessor(config: ModalityConfig) -> hk.Module:
+def make_preprocessor(config: ModalityConfig) -> Callable[..., Elements]:
     """The preprocessor of one modality."""
     if isinstance(config, ImageConfig):
         return ImagePreprocessor(config)
@@ -87,12 +87,10 @@ class MultimodalPreprocessor(hk.Module):
     """Joins the elements of several modalities."""
 
     config: MultimodalConfig
-    preprocessors: Mapping[str, hk.Module]  # By modality, made by the caller.
+    preprocessors: Mapping[str, Callable[..., Elements]]  # By modality, made by the caller.
     name: str | None = None
 
-    def __call__(
-        self, inputs: Mapping[str, jax.Array], *, is_training: bool = False
-    ) -> tuple[Elements, dict[str, Elements]]:
+    def __call__(self, inputs: Mapping[str, jax.Array], *, is_training: bool = False) -> Elements:
         """Preprocesses and joins `inputs`.
 
         Args:
@@ -100,8 +98,8 @@ class MultimodalPreprocessor(hk.Module):
           is_training: picks the mask probabilities.
 
         Returns:
-          The joined elements [b, m, c], and those of each modality for decoders. Masked elements
-          are masked in the first only.
+          The joined elements [b, m, c], with those of each modality beside them for decoders.
+          Masked elements are masked in the former only.
 
         Raises:
           ValueError: a modality is missing or unknown.
@@ -124,7 +122,7 @@ class MultimodalPreprocessor(hk.Module):
                     padded[name], probability.train if is_training else probability.evaluation, name
                 )
         joined = jnp.concatenate([padded[name] for name in sorted(padded)], axis=1)
-        return Elements(joined, joined), by_modality
+        return Elements(joined, joined, by_modality)
 
 
 @dataclasses.dataclass
@@ -143,7 +141,7 @@ class MultimodalDecoder(hk.Module):
     def decoder_query(
         self,
         inputs: Mapping[str, Elements],
-        points: Mapping[str, jax.Array | None],
+        points: Mapping[str, jax.Array],
     ) -> dict[str, jax.Array]:  # by modality: [b, o, c]
         """The queries of each modality, of all its outputs or of those with indices `points`."""
         # Queries that do not depend on inputs need no more than their batch size and dtype.

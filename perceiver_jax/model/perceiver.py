@@ -1,13 +1,13 @@
 """The whole model: preprocess, encode, decode, postprocess (Perceiver IO, Fig. 2)."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-import haiku as hk
 import jax
 import jax.numpy as jnp
 
 from perceiver_jax.model import decoders, encoder, multimodal, postprocessors, preprocessors
+from perceiver_jax.model.preprocessors import Elements
 from perceiver_jax.typing import Inputs, Outputs
 
 PreprocessorConfig = (
@@ -71,54 +71,51 @@ class Perceiver:
 
     def __init__(self, config: PerceiverConfig):
         self.config = config
-        self._preprocessor: (
-            preprocessors.TokensPreprocessor | multimodal.MultimodalPreprocessor | hk.Module
-        )
+        self._preprocess: Callable[..., Elements]
+        embeddings: jax.Array | None = None
         if isinstance(config.preprocessor, preprocessors.TokensConfig):
-            self._preprocessor = preprocessors.TokensPreprocessor(config.preprocessor)
+            tokens = preprocessors.TokensPreprocessor(config.preprocessor)
+            self._preprocess, embeddings = tokens, tokens.embed.embeddings
         elif isinstance(config.preprocessor, multimodal.MultimodalConfig):
-            self._preprocessor = multimodal.MultimodalPreprocessor(
+            modalities = sorted(config.preprocessor.modalities.items())
+            self._preprocess = multimodal.MultimodalPreprocessor(
                 config.preprocessor,
-                {
-                    name: multimodal.make_preprocessor(modality)
-                    for name, modality in sorted(config.preprocessor.modalities.items())
-                },
+                {name: multimodal.make_preprocessor(modality) for name, modality in modalities},
             )
         else:
-            self._preprocessor = multimodal.make_preprocessor(config.preprocessor)
+            self._preprocess = multimodal.make_preprocessor(config.preprocessor)
 
-        self._encoder = encoder.PerceiverEncoder(
+        self._encode = encoder.PerceiverEncoder(
             config.encoder, config.exact_gelu, name=config.encoder_name
         )
 
+        self._decoder: (
+            decoders.ProjectionDecoder | decoders.QueryingDecoder | multimodal.MultimodalDecoder
+        )
         if isinstance(config.decoder, decoders.ProjectionDecoderConfig):
             self._decoder = decoders.ProjectionDecoder(config.decoder)
         elif isinstance(config.decoder, multimodal.MultimodalDecoderConfig):
+            queries = sorted(config.decoder.queries.items())
             self._decoder = multimodal.MultimodalDecoder(
                 config.decoder,
-                {
-                    name: multimodal.make_query_maker(query)
-                    for name, query in sorted(config.decoder.queries.items())
-                },
+                {name: multimodal.make_query_maker(query) for name, query in queries},
                 config.exact_gelu,
             )
         else:
             self._decoder = decoders.make_decoder(config.decoder, config.exact_gelu)
 
-        postprocessor = config.postprocessor
-        self._postprocessors: dict[str, hk.Module] = {}
-        self._postprocessor: hk.Module | None = None
-        if isinstance(postprocessor, postprocessors.MultimodalOutputConfig):
-            self._postprocessors = {
+        self._postprocess: Callable[[jax.Array], jax.Array] = lambda x: x
+        self._postprocess_modality: dict[str, Callable[[jax.Array], jax.Array]] = {}
+        if isinstance(config.postprocessor, postprocessors.MultimodalOutputConfig):
+            self._postprocess_modality = {
                 name: postprocessors.make_postprocessor(output)
-                for name, output in sorted(postprocessor.outputs.items())
+                for name, output in sorted(config.postprocessor.outputs.items())
             }
-        elif isinstance(postprocessor, postprocessors.TiedEmbeddingConfig):
-            self._postprocessor = postprocessors.EmbeddingDecoder(
-                self._preprocessor.embed.embeddings
-            )
-        elif postprocessor is not None:
-            self._postprocessor = postprocessors.make_postprocessor(postprocessor)
+        elif isinstance(config.postprocessor, postprocessors.TiedEmbeddingConfig):
+            assert embeddings is not None
+            self._postprocess = postprocessors.EmbeddingDecoder(embeddings)
+        elif config.postprocessor is not None:
+            self._postprocess = postprocessors.make_postprocessor(config.postprocessor)
 
     def __call__(
         self,
@@ -130,34 +127,27 @@ class Perceiver:
         subsampled_output_points: jax.Array | Mapping[str, jax.Array | None] | None = None,  # [p]
     ) -> Outputs:
         """Answers `inputs`; see `zoo.Model.apply` for the arguments."""
-        preprocessed = self._preprocessor(inputs, is_training=is_training)
-        if isinstance(self._preprocessor, multimodal.MultimodalPreprocessor):
-            elements, by_modality = preprocessed
-        else:
-            elements, by_modality = preprocessed, {}
-        latents = self._encoder(elements.features, input_mask, is_training=is_training)
+        elements = self._preprocess(inputs, is_training=is_training)
+        latents = self._encode(elements.features, input_mask, is_training=is_training)
 
         if isinstance(self._decoder, decoders.ProjectionDecoder):
             _refuse("query_mask", query_mask, "its decoder has no queries")
             _refuse("subsampled_output_points", subsampled_output_points, "it has one output")
-            outputs = self._decoder(latents)
-        elif isinstance(self._decoder, multimodal.MultimodalDecoder):
-            points = _by_modality(subsampled_output_points, self._postprocessors)
-            queries = self._decoder.decoder_query(by_modality, points)
-            decoded = self._decoder(
-                queries,
-                latents,
-                None if query_mask is None else _by_modality(query_mask, self._postprocessors),
-                is_training=is_training,
+            return self._postprocess(self._decoder(latents))
+
+        if isinstance(self._decoder, multimodal.MultimodalDecoder):
+            names = list(self._postprocess_modality)
+            queries = self._decoder.decoder_query(
+                elements.by_modality or {"": elements},
+                _by_modality(subsampled_output_points, names),
             )
-            return {name: self._postprocessors[name](x) for name, x in decoded.items()}
-        else:
-            for argument in (query_mask, subsampled_output_points):
-                if isinstance(argument, Mapping):
-                    raise ValueError("this model has one output: pass an array, not a mapping.")
-            query = self._decoder.decoder_query(elements, subsampled_output_points)
-            outputs = self._decoder(query, latents, query_mask, is_training=is_training)
-        return outputs if self._postprocessor is None else self._postprocessor(outputs)
+            masks = _by_modality(query_mask, names) or None
+            decoded = self._decoder(queries, latents, masks, is_training=is_training)
+            return {name: self._postprocess_modality[name](x) for name, x in decoded.items()}
+
+        query = self._decoder.decoder_query(elements, _array(subsampled_output_points))
+        mask = _array(query_mask)
+        return self._postprocess(self._decoder(query, latents, mask, is_training=is_training))
 
 
 def _refuse(name: str, value: object, reason: str) -> None:
@@ -165,13 +155,22 @@ def _refuse(name: str, value: object, reason: str) -> None:
         raise ValueError(f"this model takes no {name}: {reason}.")
 
 
-def _by_modality(value: object, names: Mapping[str, object]) -> dict[str, jax.Array | None]:
+def _array(value: jax.Array | Mapping[str, jax.Array | None] | None) -> jax.Array | None:
+    """Checks an argument of a model with one output."""
+    if isinstance(value, Mapping):
+        raise ValueError("this model has one output: pass an array, not a mapping by modality.")
+    return value if value is None else jnp.asarray(value)
+
+
+def _by_modality(
+    value: jax.Array | Mapping[str, jax.Array | None] | None, names: list[str]
+) -> dict[str, jax.Array]:
     """Checks an argument that is given by modality; None or a missing name stands for no value."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise ValueError(f"pass a mapping by modality, of {sorted(names)}; got an array.")
+        raise ValueError(f"pass a mapping by modality, of {names}; got an array.")
     unknown = set(value) - set(names)
     if unknown:
-        raise ValueError(f"unknown modalities {sorted(unknown)}; the outputs are {sorted(names)}.")
-    return {name: None if array is None else jnp.asarray(array) for name, array in value.items()}
+        raise ValueError(f"unknown modalities {sorted(unknown)}; the outputs are {names}.")
+    return {name: jnp.asarray(array) for name, array in value.items() if array is not None}

@@ -1,7 +1,7 @@
 """Postprocessors: from decoded elements [b, o, c] to what the modality looks like outside."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import haiku as hk
@@ -113,11 +113,13 @@ class ImagePostprocessor(hk.Module):
     def __post_init__(self) -> None:
         super().__post_init__(name=self.name)
         config = self.config
+        self._head: Callable[[jax.Array], jax.Array]
+        channels = config.channels or 0
         if config.kind == "conv1x1":
-            self._head = hk.Conv2D(config.channels, kernel_shape=1, name="conv2_d")
+            self._head = hk.Conv2D(channels, kernel_shape=1, name="conv2_d")
         elif config.kind == "conv" and config.temporal_upsample > 1:
             self._head = convolutions.Conv3DUpsample(
-                config.channels,
+                channels,
                 num_temporal_upsamples=convolutions.exact_log(
                     config.temporal_upsample, 2, "temporal_upsample"
                 ),
@@ -126,7 +128,7 @@ class ImagePostprocessor(hk.Module):
                 ),
             )
         elif config.kind == "conv":
-            self._head = convolutions.Conv2DUpsample(config.channels)
+            self._head = convolutions.Conv2DUpsample(channels)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         config = self.config
@@ -163,7 +165,7 @@ class EmbeddingDecoder(hk.Module):
         return x @ self.embedding_matrix.T + bias
 
 
-def make_postprocessor(config: OutputConfig) -> hk.Module:
+def make_postprocessor(config: OutputConfig) -> Callable[[jax.Array], jax.Array]:
     """The postprocessor of a config, a function of [b, o, c]."""
     if isinstance(config, AudioOutputConfig):
         return AudioPostprocessor(config)

@@ -6,6 +6,7 @@ that any Perceiver reads. `multimodal.py` joins several.
 
 import dataclasses
 import math
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 import haiku as hk
@@ -28,6 +29,7 @@ class Elements(NamedTuple):
 
     features: jax.Array  # [b, m, c], content and position
     without_position: jax.Array  # [b, m, c'], content alone
+    by_modality: Mapping[str, "Elements"] = {}  # The parts of joined modalities, not masked.
 
 
 def check_input(x: jax.Array, expected: tuple[int | None, ...], what: str) -> None:
@@ -133,7 +135,9 @@ class ImagePreprocessor(PositionedPreprocessor):
     def __post_init__(self) -> None:
         super().__post_init__(name=self.name)
         config = self.config
+        self._stem: Callable[..., jax.Array]
         if config.prep == "conv":
+            assert config.prep_channels is not None
             self._stem = convolutions.Conv2DDownsample(
                 num_layers=convolutions.exact_log(
                     config.spatial_downsample, 4, "spatial_downsample of prep 'conv'"
@@ -142,6 +146,7 @@ class ImagePreprocessor(PositionedPreprocessor):
                 use_batch_norm=config.use_batch_norm,
             )
         elif config.prep == "conv1x1":
+            assert config.prep_channels is not None
             self._stem = hk.Conv2D(
                 config.prep_channels,
                 kernel_shape=1,
@@ -328,6 +333,6 @@ class TokensPreprocessor:
         return Elements(embedded + self._positions(), embedded)
 
 
-def _per_frame(function, x: jax.Array) -> jax.Array:  # type: ignore[no-untyped-def]
+def _per_frame(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
     """Applies a function of images to images, or to every frame of a video."""
     return function(x) if x.ndim == 4 else hk.BatchApply(function)(x)

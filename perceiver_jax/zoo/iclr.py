@@ -8,6 +8,7 @@ import dataclasses
 from perceiver_jax.model.decoders import ClassificationDecoderConfig, ProjectionDecoderConfig
 from perceiver_jax.model.encoder import EncoderConfig
 from perceiver_jax.model.perceiver import PerceiverConfig
+from perceiver_jax.model.preprocessors import ImageConfig
 from perceiver_jax.zoo import icml, released
 
 
@@ -56,6 +57,7 @@ def config_b(kind: str) -> PerceiverConfig:
     config = released.imagenet_fourier() if kind == "fourier" else released.imagenet_conv()
     preprocessor = config.preprocessor
     if kind == "fourier":
+        assert isinstance(preprocessor, ImageConfig)
         preprocessor = dataclasses.replace(preprocessor, prep="conv1x1", prep_channels=256)
     encoder = EncoderConfig(
         num_latents=512,

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import haiku as hk
 import jax
@@ -125,7 +126,12 @@ class Model:
     def _transformed(
         self, is_training: bool, patterns: tuple[str, ...] = ()
     ) -> hk.TransformedWithState:
-        def forward(*inputs, input_mask=None, query_mask=None, subsampled_output_points=None):
+        def forward(
+            *inputs: Any,
+            input_mask: Any = None,
+            query_mask: Any = None,
+            subsampled_output_points: Any = None,
+        ) -> tuple[Outputs, Captured]:
             if isinstance(self.config, baselines.ConvNetConfig):
                 return baselines.ConvNet(self.config)(inputs[0], is_training=is_training), {}
             if isinstance(self.config.preprocessor, TokensConfig) and len(inputs) == 2:
