@@ -1,6 +1,74 @@
-"""Every model that the papers name, as typed configs, and `build`."""
+"""Every model that the papers name, as typed configs, and `build`.
 
+The configs of the parts are here too, for models of one's own: experiments and other callers need
+no import from `perceiver_jax.model`.
+"""
+
+from perceiver_jax.model.baselines import ConvNetConfig
+from perceiver_jax.model.decoders import (
+    ClassificationDecoderConfig,
+    DecoderConfig,
+    FlowDecoderConfig,
+    ProjectionDecoderConfig,
+    QueryConfig,
+    VideoDecoderConfig,
+)
+from perceiver_jax.model.encoder import EncoderConfig
+from perceiver_jax.model.multimodal import (
+    MaskProbability,
+    MultimodalConfig,
+    MultimodalDecoderConfig,
+)
+from perceiver_jax.model.perceiver import PerceiverConfig
+from perceiver_jax.model.position_encoding import FourierConfig, LearnedConfig
+from perceiver_jax.model.postprocessors import (
+    AudioOutputConfig,
+    ClassOutputConfig,
+    ImageOutputConfig,
+    MultimodalOutputConfig,
+    ProjectionOutputConfig,
+    TiedEmbeddingConfig,
+)
+from perceiver_jax.model.preprocessors import (
+    AudioConfig,
+    ImageConfig,
+    LabelConfig,
+    PointsConfig,
+    TokensConfig,
+)
 from perceiver_jax.zoo.model import Model, ModelConfig, count
 from perceiver_jax.zoo.registry import build, get_config, list_models
 
-__all__ = ["Model", "ModelConfig", "build", "count", "get_config", "list_models"]
+__all__ = [
+    "AudioConfig",
+    "AudioOutputConfig",
+    "ClassOutputConfig",
+    "ClassificationDecoderConfig",
+    "ConvNetConfig",
+    "DecoderConfig",
+    "EncoderConfig",
+    "FlowDecoderConfig",
+    "FourierConfig",
+    "ImageConfig",
+    "ImageOutputConfig",
+    "LabelConfig",
+    "LearnedConfig",
+    "MaskProbability",
+    "Model",
+    "ModelConfig",
+    "MultimodalConfig",
+    "MultimodalDecoderConfig",
+    "MultimodalOutputConfig",
+    "PerceiverConfig",
+    "PointsConfig",
+    "ProjectionDecoderConfig",
+    "ProjectionOutputConfig",
+    "QueryConfig",
+    "TiedEmbeddingConfig",
+    "TokensConfig",
+    "VideoDecoderConfig",
+    "build",
+    "count",
+    "get_config",
+    "list_models",
+]

@@ -1,0 +1,1 @@
+"""Checkpoints: our own store (Orbax), and readers of released ones."""

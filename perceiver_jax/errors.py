@@ -1,0 +1,79 @@
+"""Errors that a user can mend, and how the entry points show them.
+
+A `UserError` is a mistake in what the user gave: a config key, a file, a folder, a missing package.
+Its message is complete: it names the thing, what was expected, and the mend. The entry points
+print that message without a traceback and exit with code 2. Everything else is a bug of ours (or a
+machine that fails), and keeps its traceback.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it.
+
+
+class UserError(Exception):
+    """A mistake of the user's. The message says what is wrong, what was expected, and the mend."""
+
+
+class ConfigError(UserError):
+    """A config or a flag: unknown key, wrong type, impossible value, unknown experiment."""
+
+
+class DataError(UserError):
+    """A data set: missing file or package, wrong layout, too few examples."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint or a work directory: missing, damaged, or of another experiment."""
+
+
+class ModelError(UserError):
+    """A model: unknown name, or inputs that it cannot take."""
+
+
+def require(package: str, *, purpose: str, pip_name: str | None = None) -> None:
+    """Raises a `UserError` with the pip command if `package` cannot be imported.
+
+    Args:
+      package: the name to import, such as "sklearn".
+      purpose: what needs it, as the subject of a sentence: "The digits data set".
+      pip_name: the name to install, where it differs from the name to import.
+    """
+    import importlib
+
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        name = pip_name or package
+        raise UserError(
+            f"{purpose} needs the package {name!r}, which cannot be imported here ({error}). "
+            f"Install it:\n\n    {sys.executable} -m pip install {name}\n"
+        ) from error
+
+
+def run_main(
+    main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None
+) -> None:
+    """Runs an entry point under absl, turning a `UserError` into a message and exit code 2.
+
+    Args:
+      main: takes what absl leaves of the command line (program name first); its return value is
+        the exit code, None being 0.
+      argv: the command line; `sys.argv` if None.
+    """
+    from absl import app
+
+    def guarded(rest: Sequence[str]) -> int | None:
+        try:
+            return main(rest)
+        except UserError as error:
+            sys.stdout.flush()
+            print(f"\nerror: {error}", file=sys.stderr)
+            return EXIT_USER_ERROR
+        except KeyboardInterrupt:
+            print("\nInterrupted.", file=sys.stderr)
+            return EXIT_INTERRUPTED
+
+    app.run(guarded, argv=None if argv is None else list(argv))

@@ -1,0 +1,170 @@
+"""A picture of a run's metrics: the loss, the headline metric, and the learning rate."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from perceiver_jax import errors
+from perceiver_jax.tasks.base import Headline
+from perceiver_jax.train.metrics import read_metrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_TRAIN = "#8a94a6"  # Slate for the many noisy training values,
+_SMOOTH = "#3b4a66"  # darker for their running mean,
+_EVAL = "#d9622b"  # orange for what counts.
+_GRID = "#e6e8ec"
+_TEXT = "#2b2f36"
+
+
+def draw_curves(metrics: Path, picture: Path, *, title: str, headline: Headline) -> None:
+    """Draws metrics.jsonl as a PNG.
+
+    Args:
+      metrics: the file that the trainer wrote.
+      picture: where the picture goes.
+      title: the name of the run.
+      headline: the metric of the second panel.
+
+    Raises:
+      UserError: matplotlib is not installed.
+    """
+    errors.require("matplotlib", purpose="The picture of the training curves")
+    # Not pyplot: it keeps figures alive, and picks a window system.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    entries = read_metrics(metrics)
+    train = [entry for entry in entries if entry["split"] == "train"]
+    evals = [entry for entry in entries if entry["split"] != "train"]
+
+    figure = Figure(figsize=(10.5, 4.6), dpi=150, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(2, 2, height_ratios=(5, 1.1))
+    loss_axes = figure.add_subplot(grid[0, 0])
+    headline_axes = figure.add_subplot(grid[0, 1], sharex=loss_axes)
+    rate_axes = figure.add_subplot(grid[1, :])
+    figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold", color=_TEXT)
+
+    _draw_metric(loss_axes, train, evals, "loss", "loss")
+    if _positive(train, "loss") and _positive(evals, "loss"):
+        loss_axes.set_yscale("log")
+        # 0.3 and not 3 x 10^-1: losses span few decades.
+        loss_axes.yaxis.set_major_formatter(lambda value, _: _plain_number(value))
+        loss_axes.yaxis.set_minor_formatter(
+            lambda value, _: _plain_number(value) if f"{value:e}"[0] in "235" else ""
+        )
+    scale = 100.0 if headline.is_fraction else 1.0
+    unit = f"{headline.title} (%)" if headline.is_fraction else headline.title
+    _draw_metric(headline_axes, train, evals, headline.metric, unit, scale)
+    if headline.is_fraction:
+        _frame_fraction(headline_axes, train, evals, headline.metric)
+    if evals and headline.metric in evals[-1]:
+        _mark_last(headline_axes, evals[-1], headline, scale)
+
+    steps, rates = _series(train, "learning_rate")
+    rate_axes.fill_between(steps, rates, color=_TRAIN, alpha=0.25, linewidth=0)
+    rate_axes.plot(steps, rates, color=_TRAIN, linewidth=1.2)
+    rate_axes.set_ylim(bottom=0)
+    _dress(rate_axes, "learning rate")
+    rate_axes.yaxis.set_major_formatter(lambda value, _: _plain_number(value))
+    rate_axes.set_xlabel("step", color=_TEXT, fontsize=9)
+    last = max((entry["step"] for entry in entries), default=1)
+    for axes in (loss_axes, headline_axes, rate_axes):
+        axes.set_xlim(0, last)
+    replacement = picture.with_name(picture.name + ".tmp")
+    figure.savefig(replacement, format="png")
+    replacement.replace(picture)
+
+
+def _plain_number(value: float) -> str:
+    return f"{value:g}"
+
+
+def running_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Returns means over up to `window` neighbours, fewer at the ends; [n] -> [n]."""
+    window = max(min(window, len(values)), 1)
+    ones = np.ones(window)
+    return np.convolve(values, ones, "same") / np.convolve(np.ones(len(values)), ones, "same")
+
+
+def _draw_metric(
+    axes: "Axes",
+    train: Sequence[dict[str, Any]],
+    evals: Sequence[dict[str, Any]],
+    name: str,
+    label: str,
+    scale: float = 1.0,
+) -> None:
+    steps, values = _series(train, name)
+    if len(values):
+        axes.plot(steps, scale * values, color=_TRAIN, linewidth=0.8, alpha=0.45)
+        mean = running_mean(scale * values, max(len(values) // 20, 1))
+        axes.plot(steps, mean, color=_SMOOTH, linewidth=1.6, label="train")
+    steps, values = _series(evals, name)
+    if len(values):
+        marker = "o" if len(values) <= 60 else ""
+        axes.plot(
+            steps,
+            scale * values,
+            color=_EVAL,
+            linewidth=1.8,
+            marker=marker,
+            markersize=3.2,
+            label=evals[-1]["split"],
+        )
+    _dress(axes, label)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=9, labelcolor=_TEXT, loc="best")
+
+
+def _frame_fraction(
+    axes: "Axes",
+    train: Sequence[dict[str, Any]],
+    evals: Sequence[dict[str, Any]],
+    name: str,
+) -> None:
+    """Leaves room above 100 %, and does not let the first few steps squeeze the rest."""
+    values = np.concatenate([_series(train, name)[1], _series(evals, name)[1]])
+    low = 100 * float(np.quantile(values, 0.05)) if len(values) else 0.0
+    axes.set_ylim(max(0.0, low - 0.1 * (100 - low) - 1), 100 + 0.04 * (100 - low) + 0.2)
+
+
+def _mark_last(axes: "Axes", entry: dict[str, Any], headline: Headline, scale: float) -> None:
+    value = entry[headline.metric]
+    axes.plot(
+        [entry["step"]], [scale * value], "o", color=_EVAL, markersize=6, zorder=5, clip_on=False
+    )
+    axes.set_title(
+        f"{entry['split']} {headline.show(value)}",
+        loc="right",
+        fontsize=11,
+        fontweight="bold",
+        color=_EVAL,
+    )
+
+
+def _dress(axes: "Axes", title: str) -> None:
+    axes.set_title(title, loc="left", fontsize=10, color=_TEXT)
+    axes.grid(True, color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color("#b8bdc7")
+    axes.tick_params(which="both", colors=_TEXT, labelsize=8.5)
+
+
+def _series(entries: Sequence[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    pairs = [(entry["step"], entry[name]) for entry in entries if name in entry]
+    if not pairs:
+        return np.zeros(0), np.zeros(0)
+    steps, values = zip(*pairs, strict=True)
+    return np.asarray(steps, float), np.asarray(values, float)
+
+
+def _positive(entries: Sequence[dict[str, Any]], name: str) -> bool:
+    return bool(np.all(_series(entries, name)[1] > 0))

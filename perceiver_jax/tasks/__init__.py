@@ -1,0 +1,6 @@
+"""What is learned: losses and metrics as pure functions of (outputs, batch)."""
+
+from perceiver_jax.tasks.base import Headline, Mean, ModelInputs, Task
+from perceiver_jax.tasks.classification import ClassificationConfig
+
+__all__ = ["ClassificationConfig", "Headline", "Mean", "ModelInputs", "Task"]

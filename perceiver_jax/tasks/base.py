@@ -1,0 +1,83 @@
+"""What a task is: which parts of a batch the model sees, and how its outputs are judged."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+
+Batch = Mapping[str, Any]  # Arrays by name, each [B, ...].
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Mean:
+    """A mean that can be continued over batches and devices: a weighted sum and its weight."""
+
+    total: jax.Array  # [] float32: sum of weight * value.
+    weight: jax.Array  # [] float32: sum of weights.
+
+    @classmethod
+    def of(
+        cls,
+        values: jax.Array,  # [B, ...]
+        mask: jax.Array | None = None,  # Broadcasts to values: 0 leaves a value out.
+    ) -> "Mean":
+        """Returns the mean of `values` in float32, over those that `mask` keeps."""
+        values = values.astype(jnp.float32)
+        if mask is None:
+            return cls(jnp.sum(values), jnp.asarray(values.size, jnp.float32))
+        weights = jnp.broadcast_to(mask, values.shape).astype(jnp.float32)
+        # where, not a product: a padded example may have a loss of infinity, and 0 * inf is nan.
+        return cls(jnp.sum(jnp.where(weights > 0, weights * values, 0.0)), jnp.sum(weights))
+
+    def __add__(self, other: "Mean") -> "Mean":
+        return Mean(self.total + other.total, self.weight + other.weight)
+
+    @property
+    def value(self) -> jax.Array:
+        """[] The mean; 0 where nothing was counted."""
+        return self.total / jnp.maximum(self.weight, jnp.finfo(jnp.float32).tiny)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInputs:
+    """The arguments of a model for one batch."""
+
+    inputs: tuple[Any, ...]  # Positional: arrays [B, ...], or a dict of them by modality.
+    input_mask: jax.Array | None = None  # [B, M] True where an input may be attended to.
+    query_mask: Any = None  # [B, O] True where an output is wanted; by modality if several.
+    subsampled_output_points: Any = None  # Output indices by modality, where not all are wanted.
+
+
+@dataclasses.dataclass(frozen=True)
+class Headline:
+    """The one number that sums up a run."""
+
+    metric: str  # Its name among the metrics, such as "top_1".
+    title: str  # In words, such as "accuracy".
+    is_fraction: bool = True  # Shown in per cent.
+    higher_is_better: bool = True
+
+    def show(self, value: float) -> str:
+        """Returns the value as text."""
+        return f"{value:.2%}" if self.is_fraction else f"{value:.4g}"
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Loss and metrics as pure functions. A task is a frozen dataclass, and so its own config.
+
+    A batch may carry "mask" [B], 0 for examples that only pad the batch: they count for nothing.
+    """
+
+    @property
+    def headline(self) -> Headline:
+        """Which metric sums up a run."""
+
+    def model_inputs(self, batch: Batch) -> ModelInputs:
+        """Returns what the model sees of a batch."""
+
+    def measure(self, outputs: Any, batch: Batch, *, is_training: bool) -> dict[str, Mean]:
+        """Returns the metrics of a batch; "loss" is the one that training makes smaller."""

@@ -1,0 +1,1 @@
+"""Training: mesh, state, optimiser, step, loop. `python -m perceiver_jax.train --help`."""

@@ -1,0 +1,79 @@
+"""Trains an experiment: `python -m perceiver_jax.train --config=FILE[:VARIANT] --workdir=DIR`.
+
+  --config=experiments/digits.py            the file's first variant
+  --config=experiments/digits.py:permuted   another one
+  --config.trainer.seed=1                   any field of the config, by its name
+  --config.schedule=Cosine                  one of several config classes, with its defaults
+  --config.trainer.eval_every=none          an optional field that is left empty
+
+The same command goes on where an interrupted run left off; Ctrl-C stops and saves.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from perceiver_jax.errors import EXIT_USER_ERROR, UserError, run_main
+
+
+def define_flags() -> None:
+    """Defines the flags; here and not on import, so that importing this file changes nothing."""
+    flags.DEFINE_string(
+        "config",
+        None,
+        "Experiment file, and optionally one of its variants: FILE.py[:VARIANT]. Any field is "
+        "changed by --config.NAME=VALUE; an unknown name is answered with the valid ones.",
+    )
+    flags.DEFINE_string(
+        "workdir", None, "Directory for checkpoints, metrics and curves; a run in it goes on."
+    )
+
+
+def train_main(argv: Sequence[str], changes: dict[str, str]) -> int:
+    """Entry point; returns the exit code.
+
+    Args:
+      argv: what absl left of the command line.
+      changes: overrides of the config, as text by dotted name.
+    """
+    arguments = flags.FLAGS
+    if len(argv) > 1:
+        raise UserError(
+            f"Unexpected argument {argv[1]!r}. Fields of the config are set by "
+            "--config.NAME=VALUE; see --help."
+        )
+    if not arguments.config or not arguments.workdir:
+        raise UserError(
+            "Give an experiment and a directory:\n\n"
+            "    python -m perceiver_jax.train --config=experiments/digits.py --workdir=DIR\n"
+        )
+    # Imported late, so that --help and mistakes in flags are answered at once.
+    from perceiver_jax.config import load_experiment, override
+    from perceiver_jax.train.interrupt import Interrupted
+    from perceiver_jax.train.loop import train
+
+    config = override(load_experiment(arguments.config), changes)
+    try:
+        train(config, arguments.workdir)
+    except Interrupted as stopped:
+        print(stopped, file=sys.stderr)
+        return stopped.exit_code
+    return 0
+
+
+def main() -> None:
+    """Takes the overrides out of the command line, and runs the rest under absl."""
+    from perceiver_jax.config import split_overrides
+
+    try:
+        argv, changes = split_overrides(sys.argv)
+    except UserError as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    define_flags()
+    run_main(lambda rest: train_main(rest, changes), argv)
+
+
+if __name__ == "__main__":
+    main()

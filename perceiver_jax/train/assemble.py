@@ -1,0 +1,97 @@
+"""From a config to the parts of a run: mesh, model, data, optimiser, state."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from perceiver_jax.data.source import Source
+from perceiver_jax.train.config import ExperimentConfig
+from perceiver_jax.train.mesh import check_batch_size, make_mesh
+from perceiver_jax.train.optimizer import make_optimizer
+from perceiver_jax.train.schedules import Schedule, make_schedule
+from perceiver_jax.train.state import Model, StateFactory
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What a run is made of. Nothing has been allocated on the devices yet."""
+
+    config: ExperimentConfig
+    mesh: Mesh
+    model: Model
+    train_source: Source
+    num_steps: int
+    schedule: Schedule
+    optimizer: optax.GradientTransformation
+    state: StateFactory
+
+    @property
+    def num_epochs(self) -> float:
+        """Passes over the training set."""
+        return self.num_steps * self.config.trainer.batch_size / len(self.train_source)
+
+
+def build_model(config: Any) -> Model:
+    """Returns the model that a config describes. The only place where the trainer gets one."""
+    import perceiver_jax
+
+    return perceiver_jax.build(config)
+
+
+def assemble(config: ExperimentConfig, model: Model | None = None) -> Parts:
+    """Makes the parts of a run.
+
+    Args:
+      config: the experiment.
+      model: used in place of the one that `config.model` describes.
+
+    Raises:
+      UserError: something in the config does not fit the data or the devices.
+    """
+    trainer = config.trainer
+    mesh = make_mesh(trainer.mesh)
+    check_batch_size(mesh, trainer.batch_size, "trainer.batch_size")
+    check_batch_size(mesh, trainer.eval_batch_size, "trainer.eval_batch_size")
+    model = build_model(config.model) if model is None else model
+    source = config.data.make_source("train")
+
+    steps_per_epoch = len(source) / trainer.batch_size
+    if trainer.num_steps is not None:
+        total_steps: float = trainer.num_steps
+    else:
+        assert trainer.num_epochs is not None  # the config has made sure of it
+        total_steps = trainer.num_epochs * steps_per_epoch
+    schedule = make_schedule(
+        config.schedule,
+        batch_size=trainer.batch_size,
+        steps_per_epoch=steps_per_epoch,
+        total_steps=total_steps,
+    )
+    optimizer = make_optimizer(config.optimizer, schedule)
+    return Parts(
+        config=config,
+        mesh=mesh,
+        model=model,
+        train_source=source,
+        num_steps=max(int(total_steps), 1),
+        schedule=schedule,
+        optimizer=optimizer,
+        state=StateFactory(
+            model=model,
+            optimizer=optimizer,
+            inputs=_input_shapes(config, source),
+            seed=trainer.seed,
+            mesh=mesh,
+        ),
+    )
+
+
+def _input_shapes(config: ExperimentConfig, source: Source) -> tuple[Any, ...]:
+    """Returns the shapes of the model's inputs for a batch of one example."""
+    example = config.data.augment(source[0], np.random.default_rng(0))
+    batch = jax.tree.map(lambda value: np.asarray(value)[None], dict(example))
+    return jax.eval_shape(lambda batch: config.task.model_inputs(batch).inputs, batch)

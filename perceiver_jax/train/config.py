@@ -1,0 +1,165 @@
+"""What an experiment is made of, as data. Nothing here runs anything."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from perceiver_jax.data.source import DataConfig
+from perceiver_jax.errors import ConfigError
+from perceiver_jax.tasks.base import Task
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adam:
+    """Adam with decoupled weight decay, in the order of the released optimiser chain."""
+
+    max_norm: float | None = 10.0  # Gradients are scaled down to this global norm; None: not.
+    weight_decay: float = 0.1  # Added to the update as weight_decay * parameter.
+    decay_pos_embs: bool = True  # Whether learned position embeddings and latents decay too.
+    b1: float = 0.9  # Decay of the first moment.
+    b2: float = 0.999  # Decay of the second moment.
+    eps: float = 1e-8  # Added to the root of the second moment.
+
+    def __post_init__(self) -> None:
+        if self.max_norm is not None and self.max_norm <= 0:
+            raise ConfigError(
+                f"optimizer.max_norm={self.max_norm} must be above 0; none turns clipping off."
+            )
+        if not (0 <= self.b1 < 1 and 0 <= self.b2 < 1):
+            raise ConfigError(f"optimizer.b1={self.b1} and b2={self.b2} must lie in [0, 1).")
+        if self.weight_decay < 0 or self.eps < 0:
+            raise ConfigError(
+                f"optimizer.weight_decay={self.weight_decay} and eps={self.eps} must not be "
+                "negative."
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lamb(Adam):
+    """LAMB (You et al. 2020): Adam's update, scaled for each tensor to the tensor's own norm.
+
+    The optimiser of both papers' ImageNet runs (Perceiver IO, App. A.1); defaults as released.
+    """
+
+    eps: float = 1e-6
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Constant:
+    """A constant learning rate."""
+
+    base_lr: float = 1e-3  # Learning rate at batch size 256, or at any if not scale_by_batch.
+    scale_by_batch: bool = False  # Multiplies by batch_size / 256, as in the released code.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Steps(Constant):
+    """Multiplied by `decay_rate` at each boundary, a fraction of training (Perceiver, 4.1)."""
+
+    decay_boundaries: tuple[float, ...] = (0.5, 0.8, 0.95)  # Fractions of all steps.
+    decay_rate: float = 0.1  # Factor at each boundary.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cosine(Constant):
+    """Linear warm-up, then a half cosine down to `end_value` at the end of training."""
+
+    init_value: float = 0.0  # Learning rate at step 0, if there is a warm-up.
+    warmup_epochs: float = 0.0  # Length of the warm-up.
+    end_value: float = 0.0  # Learning rate at the end.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConstantCosine(Constant):
+    """Constant, then a half cosine down to `end_value` (Perceiver IO, App. A.1)."""
+
+    constant_fraction: float = 0.5  # Fraction of all steps before the cosine begins.
+    end_value: float = 0.0  # Learning rate at the end; never scaled by the batch size.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeshConfig:
+    """How devices are laid out. One axis may be -1: all the devices that the others leave."""
+
+    data: int = -1  # Copies of the model that each take a part of the batch.
+    fsdp: int = 1  # Devices over which the batch is split too, and parameters by rule.
+    tensor: int = 1  # Devices over which single layers are split by rule.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """How long, how large, and what is written when. All intervals are in steps."""
+
+    num_steps: int | None = None  # Length of training; or give num_epochs.
+    num_epochs: float | None = None  # Length in passes over the training set; or give num_steps.
+    batch_size: int = 64  # Examples a step, over all devices.
+    eval_batch_size: int = 256  # Examples at once in evaluation, over all devices.
+    eval_split: str = "test"  # The split that is evaluated during and after training.
+    seed: int = 0  # Decides parameters, data order, augmentation and dropout.
+    log_every: int = 10  # A line of training metrics.
+    eval_every: int | None = None  # An evaluation over the whole split; None: only at the end.
+    checkpoint_every: int = 500  # A checkpoint; one is always written at the end.
+    keep: int = 3  # How many checkpoints stay.
+    reader_threads: int = 2  # Threads that read and transform examples; 0: none.
+    prefetch_batches: int = 4  # Batches that wait, ready, for the device.
+    mesh: MeshConfig = MeshConfig()  # Layout of the devices.
+
+    def __post_init__(self) -> None:
+        if (self.num_steps is None) == (self.num_epochs is None):
+            raise ConfigError(
+                f"trainer.num_steps={self.num_steps} and num_epochs={self.num_epochs}: give one "
+                "of the two, and none for the other."
+            )
+        at_least_one = dataclasses.asdict(self)
+        for name in ("num_steps", "batch_size", "eval_batch_size", "log_every", "eval_every",
+                     "checkpoint_every", "keep", "prefetch_batches"):  # fmt: skip
+            value = at_least_one[name]
+            if value is not None and value < 1:
+                raise ConfigError(f"trainer.{name}={value} must be at least 1.")
+        if self.num_epochs is not None and self.num_epochs <= 0:
+            raise ConfigError(f"trainer.num_epochs={self.num_epochs} must be above 0.")
+        if self.reader_threads < 0:
+            raise ConfigError(f"trainer.reader_threads={self.reader_threads} must not be negative.")
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"trainer.seed={self.seed} must lie in [0, 2**32).")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    """One experiment: a model, what it learns, from what, and how."""
+
+    name: str  # Shown in logs and on the picture of the curves.
+    model: Any  # A config that `perceiver_jax.build` takes, such as zoo.PerceiverConfig.
+    task: Task  # Loss and metrics.
+    data: DataConfig  # Where examples come from.
+    trainer: TrainerConfig  # How long, how large, what is written when.
+    optimizer: Lamb | Adam = Lamb()  # How gradients become updates.
+    schedule: Constant | Steps | Cosine | ConstantCosine = ConstantCosine()  # Learning rate.
+
+    def __post_init__(self) -> None:
+        for name in ("model", "task", "data"):
+            value = getattr(self, name)
+            if not dataclasses.is_dataclass(value) or isinstance(value, type):
+                raise ConfigError(
+                    f"config.{name} must be a config (a frozen dataclass), and is {value!r}."
+                )
+
+
+# Fields that change what is written or how fast, never what is learned. A work directory may go
+# on with other values for these, and for nothing else.
+NEUTRAL_FIELDS = (
+    "name",
+    "trainer.eval_batch_size",
+    "trainer.log_every",
+    "trainer.eval_every",
+    "trainer.checkpoint_every",
+    "trainer.keep",
+    "trainer.reader_threads",
+    "trainer.prefetch_batches",
+    "trainer.mesh",
+)
+
+
+def changes_trajectory(path: str, neutral: Sequence[str] = NEUTRAL_FIELDS) -> bool:
+    """Says whether a change of the field named `path` makes another experiment."""
+    return not any(path == each or path.startswith(each + ".") for each in neutral)

@@ -1,0 +1,123 @@
+"""Evaluation over a whole split, every example exactly once."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from perceiver_jax.checkpoints.store import CheckpointStore
+from perceiver_jax.data.loader import Arrays, Shard, eval_batches
+from perceiver_jax.errors import CheckpointError
+from perceiver_jax.tasks.base import Mean
+from perceiver_jax.train.assemble import assemble
+from perceiver_jax.train.mesh import put_batch
+from perceiver_jax.train.state import Model, TrainState
+from perceiver_jax.train.step import EvalStep, make_eval_step
+from perceiver_jax.train.workdir import read_config
+
+
+def evaluate(
+    eval_step: EvalStep,
+    state: TrainState,
+    batches: Iterable[Arrays],
+    mesh: Mesh,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, float] | None:
+    """Returns the means over all batches, by name.
+
+    Sums are added up in float64 on the host, in the order of the batches.
+
+    Args:
+      eval_step: from `make_eval_step`.
+      state: what to evaluate.
+      batches: from `eval_batches`.
+      mesh: the devices.
+      stop: asked after every batch; where it says yes, the result is None.
+    """
+    sums: dict[str, np.ndarray] = {}  # [total, weight] by name
+    waiting: dict[str, Mean] = {}
+    for batch in batches:
+        # The next batch is on its way before the last one's sums are waited for.
+        dispatched = eval_step(state, put_batch(batch, mesh))
+        _add(sums, waiting)
+        waiting = dispatched
+        if stop():
+            return None
+    _add(sums, waiting)
+    return {name: float(total / weight) for name, (total, weight) in sums.items() if weight}
+
+
+def _add(sums: dict[str, np.ndarray], means: dict[str, Mean]) -> None:
+    for name, mean in jax.device_get(means).items():
+        pair = np.array([mean.total, mean.weight], np.float64)
+        sums[name] = sums.get(name, np.zeros(2)) + pair
+
+
+def evaluate_checkpoint(
+    workdir: str | Path,
+    *,
+    step: int | None = None,
+    split: str | None = None,
+    model: Model | None = None,
+    report: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Evaluates a checkpoint of a run.
+
+    Args:
+      workdir: the run's work directory; it is not changed, and the run may go on meanwhile.
+      step: which checkpoint; None is the newest.
+      split: which split; None is the one that the run evaluates.
+      model: used in place of the one that the config describes.
+      report: takes messages for the user.
+
+    Returns:
+      "name", "step", "split", "examples" and the metrics.
+
+    Raises:
+      UserError: no such run, checkpoint or split.
+    """
+    config = read_config(workdir)
+    split = split or config.trainer.eval_split
+    source = config.data.make_source(split)
+    parts = assemble(config, model)
+    store = CheckpointStore(Path(workdir) / "checkpoints", read_only=True, report=report)
+    try:
+        abstract = parts.state.abstract()
+        if step is not None:
+            state = store.restore(step, abstract)
+        else:
+            restored = store.restore_latest(abstract)
+            if restored is None:
+                raise CheckpointError(
+                    f"{workdir} has no checkpoint yet. Train first, or wait for the first one "
+                    f"(every {config.trainer.checkpoint_every} steps)."
+                )
+            step, state = restored
+    finally:
+        store.close()
+    eval_step = make_eval_step(
+        parts.model,
+        config.task,
+        placed=jax.tree.map(lambda leaf: leaf.sharding, abstract),
+        mesh=parts.mesh,
+    )
+    batches = eval_batches(
+        source,
+        batch_size=config.trainer.eval_batch_size,
+        shard=Shard.of_this_process(),
+        threads=config.trainer.reader_threads,
+        prefetch=config.trainer.prefetch_batches,
+    )
+    metrics = evaluate(eval_step, state, batches, parts.mesh)
+    assert metrics is not None  # nothing asks it to stop
+    return {
+        "name": config.name,
+        "step": step,
+        "split": split,
+        "examples": len(source),
+        **metrics,
+    }

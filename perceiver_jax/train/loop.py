@@ -1,0 +1,223 @@
+"""The training loop, top to bottom: mesh -> data -> state -> restore -> step -> loop.
+
+The order inside the loop is fixed, and resuming rests on it. For every step:
+
+  1. take the step's batch, and dispatch the step; the device works from here on;
+  2. read the metrics of the step before (one behind, so that the device never waits for us),
+     stop if they are not finite, and log them if they are due;
+  3. where something is due after this step: read its own metrics too, save, then evaluate.
+
+A checkpoint of step s is therefore written after the log entries up to s, and before the
+evaluation at s. A restart cuts metrics.jsonl back to s, repeats the evaluation at s if it is due
+and missing, and goes on with step s + 1. What happens at a step depends on (config, seed, step)
+alone, so the state, and the file but for its timing, end up as if nothing had happened.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from perceiver_jax import config as config_lib
+from perceiver_jax.checkpoints.store import CheckpointStore
+from perceiver_jax.data.loader import Shard, eval_batches, train_batches
+from perceiver_jax.train.assemble import assemble
+from perceiver_jax.train.config import ExperimentConfig
+from perceiver_jax.train.evaluation import evaluate
+from perceiver_jax.train.interrupt import Interrupted, StopRequest
+from perceiver_jax.train.log import Log, draw_run_curves, print_overview, print_result
+from perceiver_jax.train.mesh import put_batch
+from perceiver_jax.train.metrics import MetricsFile
+from perceiver_jax.train.progress import Progress, format_seconds
+from perceiver_jax.train.state import Model, TrainState
+from perceiver_jax.train.step import make_eval_step, make_train_step
+from perceiver_jax.train.workdir import Workdir, write_json
+
+
+def train(
+    config: ExperimentConfig,
+    workdir: str | os.PathLike[str],
+    *,
+    model: Model | None = None,
+    on_step: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Trains, or goes on training, until the end of the experiment.
+
+    Args:
+      config: the experiment.
+      workdir: where checkpoints and metrics go; where a run of the same experiment left off, it
+        goes on from its newest checkpoint, and where one is complete, its result is returned.
+      model: used in place of the one that `config.model` describes.
+      on_step: called with the number of steps done, after each.
+
+    Returns:
+      What final_metrics.json holds: the same for any number of interruptions.
+
+    Raises:
+      UserError: something in the config, the work directory or the environment does not fit.
+      TrainingDiverged: the loss is not finite.
+      Interrupted: SIGINT or SIGTERM came; the state has been saved.
+    """
+    claimed = Workdir(workdir, config)
+    try:
+        final = claimed.final_metrics()
+        if final is None:
+            started = time.monotonic()
+            final = _train(config, claimed, model, on_step)
+            took = f" in {format_seconds(time.monotonic() - started)}"
+        else:
+            took = " in an earlier run; delete the work directory to train again"
+        print_result(config, claimed, final, took)
+        return final
+    finally:
+        claimed.close()
+
+
+def _train(
+    config: ExperimentConfig,
+    workdir: Workdir,
+    model: Model | None,
+    on_step: Callable[[int], None] | None,
+) -> dict[str, Any]:
+    trainer = config.trainer
+
+    # ---- Mesh, model, data, optimiser ------------------------------------------------------------
+    parts = assemble(config, model)
+    eval_source = config.data.make_source(trainer.eval_split)
+    num_steps, mesh = parts.num_steps, parts.mesh
+    shard = Shard.of_this_process()
+
+    # ---- State: abstract first, so that it is restored or made where it will lie -----------------
+    abstract = parts.state.abstract()
+    placed = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    print_overview(parts, workdir, len(eval_source))
+
+    # ---- Restore ---------------------------------------------------------------------------------
+    store = CheckpointStore(workdir.checkpoints_path, keep=trainer.keep)
+    restored = store.restore_latest(abstract)
+    if restored is None:
+        first_step, state = 0, parts.state.create()
+    else:
+        first_step, state = restored
+        print(f"resuming    at step {first_step} of {num_steps}", flush=True)
+    metrics_file = MetricsFile(workdir.metrics_path, last_step=first_step)
+
+    # ---- Step ------------------------------------------------------------------------------------
+    train_step = make_train_step(
+        parts.model,
+        config.task,
+        parts.optimizer,
+        parts.schedule,
+        seed=trainer.seed,
+        placed=placed,
+        mesh=mesh,
+    )
+    eval_step = make_eval_step(parts.model, config.task, placed=placed, mesh=mesh)
+
+    # ---- Loop ------------------------------------------------------------------------------------
+    batches = train_batches(
+        config.data,
+        parts.train_source,
+        batch_size=trainer.batch_size,
+        seed=trainer.seed,
+        start_step=first_step,
+        stop_step=num_steps,
+        shard=shard,
+        threads=trainer.reader_threads,
+        prefetch=trainer.prefetch_batches,
+    )
+    progress = Progress(num_steps=num_steps, batch_size=trainer.batch_size)
+    log = Log(config, metrics_file, progress, store)
+
+    def run_evaluation(state: TrainState, step: int) -> bool:
+        """Evaluates and logs; False if it was asked to stop on the way."""
+        started = time.monotonic()
+        means = evaluate(
+            eval_step,
+            state,
+            eval_batches(
+                eval_source,
+                batch_size=trainer.eval_batch_size,
+                shard=shard,
+                threads=trainer.reader_threads,
+                prefetch=trainer.prefetch_batches,
+            ),
+            mesh,
+            stop=lambda: stop.requested is not None,
+        )
+        progress.pause(time.monotonic() - started)
+        if means is None:
+            return False
+        log.evaluation(step, means, time.monotonic() - started)
+        return True
+
+    def eval_due(step: int) -> bool:
+        every = trainer.eval_every
+        return step == num_steps or (every is not None and step > 0 and step % every == 0)
+
+    saved_step = first_step if restored is not None else None
+    encoded_config = config_lib.to_dict(config)
+    with StopRequest() as stop:
+        try:
+            step = first_step
+            evaluated = True
+            if eval_due(step) and not metrics_file.has(step, trainer.eval_split):
+                evaluated = run_evaluation(state, step)
+            while step < num_steps and evaluated and stop.requested is None:
+                waited = time.monotonic()
+                batch = put_batch(next(batches), mesh)
+                waited = time.monotonic() - waited
+                state, metrics = train_step(state, batch)
+                step += 1
+                log.read_pending()
+                log.pending(step, metrics, waited)
+                if on_step is not None:
+                    on_step(step)
+
+                last = step == num_steps or stop.requested is not None
+                save_due = last or step % trainer.checkpoint_every == 0
+                if save_due or eval_due(step):
+                    log.read_pending()
+                if save_due:
+                    metrics_file.sync()
+                    store.save(step, state, encoded_config)
+                    saved_step = step
+                if eval_due(step) and stop.requested is None:
+                    evaluated = run_evaluation(state, step)
+
+            if stop.requested is not None:
+                log.read_pending()
+                if saved_step != step:
+                    metrics_file.sync()
+                    store.save(step, state, encoded_config)
+                store.wait()
+                progress.finish()
+                raise Interrupted(
+                    f"Stopped at step {step} of {num_steps}, and saved. Run the same command "
+                    f"again to go on (workdir {workdir.path}).",
+                    stop.requested,
+                )
+        finally:
+            progress.finish()
+            metrics_file.close()
+            store.close()
+
+    # ---- Result ----------------------------------------------------------------------------------
+    entry = next(
+        entry
+        for entry in reversed(metrics_file.entries)
+        if entry["step"] == num_steps and entry["split"] == trainer.eval_split
+    )
+    final = {
+        "name": config.name,
+        "step": num_steps,
+        "split": trainer.eval_split,
+        "examples": len(eval_source),
+        "num_params": parts.model.num_params(),
+        **{key: value for key, value in entry.items() if key not in ("step", "split", "timing")},
+    }
+    draw_run_curves(config, workdir)
+    write_json(workdir.final_metrics_path, final)
+    return final

@@ -1,0 +1,44 @@
+"""The convolutional baseline: a plain network, which an input permutation does reach."""
+
+import jax
+import numpy as np
+import pytest
+
+import perceiver_jax
+from perceiver_jax.model.baselines import ConvNetConfig
+from perceiver_jax.model.position_encoding import FourierConfig
+from tests.random_params import model_params
+
+CONFIG = ConvNetConfig(shape=(5, 7), num_classes=3, widths=(2, 3), hidden=11)
+IMAGES = np.random.default_rng(0).standard_normal((2, 5, 7, 1)).astype(np.float32)
+
+
+def logits(config, images=IMAGES):
+    model = perceiver_jax.build(config)
+    params, state = model_params(model)
+    return np.asarray(jax.jit(model.apply)(params, state, None, images)[0])
+
+
+def test_permutation_is_that_of_the_pixels():
+    permuted = ConvNetConfig(**{**vars(CONFIG), "permutation_seed": 4})
+    order = np.random.RandomState(4).permutation(35)
+    by_hand = IMAGES.reshape(2, 35, 1)[:, order].reshape(IMAGES.shape)
+    np.testing.assert_allclose(logits(permuted), logits(CONFIG, by_hand), atol=1e-6)
+    assert not np.allclose(logits(permuted), logits(CONFIG), atol=1e-3)
+
+
+def test_positions_are_further_channels():
+    positioned = ConvNetConfig(**{**vars(CONFIG), "position": FourierConfig(2)})
+    params, _ = perceiver_jax.build(positioned).abstract_params()
+    assert params["conv_net/conv2_d"]["w"].shape == (3, 3, 1 + 10, 2)
+    # Two pairs of convolutions and two linear layers, each with a bias.
+    assert len(params) == 6
+    assert perceiver_jax.build(CONFIG).num_params() == (
+        (9 * 1 + 1) * 2 + (9 * 2 + 1) * 2 + (9 * 2 + 1) * 3 + (9 * 3 + 1) * 3
+        + (2 * 2 * 3 + 1) * 11 + (11 + 1) * 3
+    )
+
+
+def test_images_of_another_size_are_named():
+    with pytest.raises(ValueError, match=r"\[any, 5, 7, 1\]; got \[2, 5, 6, 1\]"):
+        logits(CONFIG, IMAGES[:, :, :6])

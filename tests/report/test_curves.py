@@ -1,0 +1,55 @@
+"""The picture of the training curves."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from perceiver_jax.errors import UserError
+from perceiver_jax.report.curves import draw_curves, running_mean
+from perceiver_jax.tasks import Headline
+
+
+def _entries(count: int) -> list[dict]:
+    entries: list[dict] = []
+    for step in range(1, count + 1):
+        values = {"loss": 2.0 / step, "top_1": 1 - 1 / step, "learning_rate": 0.1}
+        entries.append({"step": step, "split": "train", **values, "timing": {}})
+        if step % 5 == 0:
+            entries.append({"step": step, "split": "test", **values, "timing": {}})
+    return entries
+
+
+def _draw(tmp_path: Path, entries: list[dict]) -> np.ndarray:
+    metrics, picture = tmp_path / "metrics.jsonl", tmp_path / "curves.png"
+    metrics.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    draw_curves(metrics, picture, title="a run", headline=Headline("top_1", "accuracy"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.png", "metrics.jsonl"]
+    return np.asarray(Image.open(picture).convert("RGB"))
+
+
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_any_number_of_entries_is_drawn(tmp_path: Path, count: int) -> None:
+    picture = _draw(tmp_path, _entries(count))
+    assert picture.shape[1] > 1000
+    orange = np.all(picture == (0xD9, 0x62, 0x2B), axis=-1)  # what belongs to the evaluation
+    assert orange.any() == (count >= 5)
+    if count >= 5:  # in both panels
+        assert orange[:, : picture.shape[1] // 2].any() and orange[:, picture.shape[1] // 2 :].any()
+
+
+def test_running_mean() -> None:
+    values = np.array([1.0, 4.0, 7.0, 2.0])
+    np.testing.assert_allclose(running_mean(values, 3), [2.5, 4.0, 13 / 3, 4.5])
+    np.testing.assert_allclose(running_mean(values, 1), values)
+    np.testing.assert_allclose(running_mean(values[:1], 9), [1.0])
+
+
+def test_missing_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    with pytest.raises(UserError, match="-m pip install matplotlib"):
+        draw_curves(
+            tmp_path / "m", tmp_path / "p", title="t", headline=Headline("top_1", "accuracy")
+        )

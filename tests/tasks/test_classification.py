@@ -1,0 +1,76 @@
+"""Classification against numbers worked out by hand."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perceiver_jax.errors import ConfigError
+from perceiver_jax.tasks import ClassificationConfig, Mean
+
+# softmax(log p) = p, so these logits are log probabilities already.
+_PROBABILITIES = np.array(
+    [[0.5, 0.2, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4], [0.25, 0.25, 0.25, 0.25]], np.float32
+)
+_LABELS = np.array([0, 1, 2], np.int32)
+
+
+def _measure(task: ClassificationConfig, *, is_training: bool, **batch: np.ndarray) -> dict:
+    means = task.measure(
+        jnp.log(_PROBABILITIES), {"label": _LABELS, **batch}, is_training=is_training
+    )
+    return {name: float(mean.value) for name, mean in means.items()}
+
+
+def test_loss_and_accuracies() -> None:
+    found = _measure(ClassificationConfig(num_classes=4, top_k=3), is_training=False)
+    assert found["loss"] == pytest.approx(-math.log(0.5 * 0.2 * 0.25) / 3, rel=1e-6)
+    assert found["top_1"] == pytest.approx(1 / 3)  # first; second is third best; third ties
+    assert found["top_3"] == pytest.approx(1.0)
+
+
+def test_smoothing_in_training_only() -> None:
+    task = ClassificationConfig(num_classes=4, top_k=None, label_smoothing=0.2)
+    plain = ClassificationConfig(num_classes=4, top_k=None)
+    assert _measure(task, is_training=False) == _measure(plain, is_training=False)
+    # Target 0.8 * onehot + 0.05: cross-entropy summed by hand over classes and examples.
+    targets = 0.8 * np.eye(4)[_LABELS] + 0.2 / 4
+    expected = -(targets * np.log(_PROBABILITIES)).sum() / 3
+    assert _measure(task, is_training=True)["loss"] == pytest.approx(expected, rel=1e-6)
+    assert set(_measure(task, is_training=True)) == {"loss", "top_1"}
+
+
+def test_a_masked_example_counts_for_nothing_whatever_it_holds() -> None:
+    task = ClassificationConfig(num_classes=4, top_k=2)
+    logits = jnp.log(_PROBABILITIES)
+    mask = np.array([1, 1, 0], np.float32)
+
+    def loss(logits: jax.Array) -> jax.Array:
+        batch = {"label": _LABELS, "mask": mask}
+        return task.measure(logits, batch, is_training=True)["loss"].value
+
+    expected = -math.log(0.5 * 0.2) / 2
+    assert float(loss(logits)) == pytest.approx(expected, rel=1e-6)
+    assert float(loss(logits.at[2].set(jnp.inf))) == pytest.approx(expected, rel=1e-6)
+    assert np.all(np.asarray(jax.grad(loss)(logits))[2] == 0)
+
+
+def test_nan_is_never_right() -> None:
+    task = ClassificationConfig(num_classes=4, top_k=3)
+    means = task.measure(jnp.full((3, 4), jnp.nan), {"label": _LABELS}, is_training=False)
+    assert float(means["top_1"].value) == float(means["top_3"].value) == 0.0
+
+
+def test_outputs_of_another_width_are_named() -> None:
+    task = ClassificationConfig(num_classes=7)
+    with pytest.raises(ConfigError, match=r"\(3, 4\).*task.num_classes=7.*\(3, 7\)"):
+        task.measure(jnp.zeros((3, 4)), {"label": _LABELS}, is_training=False)
+
+
+def test_means_add_up_over_batches() -> None:
+    values = np.arange(7, dtype=np.float32) ** 2
+    parts = Mean.of(values[:3]) + Mean.of(values[3:5], np.ones(2)) + Mean.of(values[5:])
+    assert float(parts.value) == pytest.approx(13.0)  # (0+1+4+9+16+25+36) / 7
+    assert float(Mean.of(values, np.zeros(7)).value) == 0.0
