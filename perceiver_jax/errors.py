@@ -63,9 +63,12 @@ def run_main(
         the exit code, None being 0.
       argv: the command line; `sys.argv` if None.
     """
-    from absl import app
+    from absl import app, flags, logging
 
     def guarded(rest: Sequence[str]) -> int | None:
+        if not flags.FLAGS["verbosity"].present:
+            # Orbax tells absl's log a screen of its inner life for every checkpoint.
+            logging.set_verbosity(logging.ERROR)
         try:
             return main(rest)
         except UserError as error:

@@ -9,10 +9,9 @@ beside it, because compressed arrays with a flipped bit can be read without comp
 checkpoint cannot be read, or does not add up, reading goes on with the one before it, and says so.
 """
 
-import contextlib
-import gc
+import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -163,18 +162,16 @@ class CheckpointStore:
                 (len(leaves),), jnp.uint32, sharding=_replicated_like(leaves[0])
             ),
         }
-        with _no_stray_messages():
-            try:
-                restored = self._manager.restore(
-                    step, args=ocp.args.Composite(**{_STATE: ocp.args.StandardRestore(expected)})
-                )[_STATE]
-                if bool(jnp.all(_checksums(restored[_ARRAYS]) == restored[_CHECKSUMS])):
-                    return restored[_ARRAYS]
-                failure = "an array does not agree with its checksum"
-            except Exception as error:  # Orbax, TensorStore and JSON fail in many ways.
-                failure = f"{type(error).__name__}: {_first_line(error)}"
-            gc.collect()  # what Orbax abandoned goes now, while its last words are not heard
-        raise _Unreadable(failure)
+        _mute_abandoned_reads()
+        try:
+            restored = self._manager.restore(
+                step, args=ocp.args.Composite(**{_STATE: ocp.args.StandardRestore(expected)})
+            )[_STATE]
+        except Exception as error:  # Orbax, TensorStore and JSON fail in many ways.
+            raise _Unreadable(f"{type(error).__name__}: {_first_line(error)}") from None
+        if bool(jnp.all(_checksums(restored[_ARRAYS]) == restored[_CHECKSUMS])):
+            return restored[_ARRAYS]
+        raise _Unreadable("an array does not agree with its checksum")
 
     def _set_aside(self, step: int) -> Path:
         aside = self.directory.parent / "damaged"
@@ -224,15 +221,21 @@ def _replicated_like(leaf: jax.ShapeDtypeStruct) -> jax.sharding.Sharding:
     return sharding
 
 
-@contextlib.contextmanager
-def _no_stray_messages() -> Iterator[None]:
-    """Keeps quiet about reads that Orbax abandons when one of them fails."""
+@functools.cache
+def _mute_abandoned_reads() -> None:
+    """Keeps quiet, from now on, about reads that Orbax abandons when one of them fails.
+
+    They end whenever the garbage is collected, and each would put a page of its own on the screen.
+    The failure itself is raised.
+    """
     before = sys.unraisablehook
-    sys.unraisablehook = lambda _: None
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
+
+    def hook(unraisable: Any) -> None:
+        code = getattr(unraisable.object, "cr_code", None)  # of a coroutine
+        if code is None or "orbax" not in code.co_filename:
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _first_line(error: BaseException) -> str:

@@ -127,10 +127,9 @@ def _walk_nested(
     if name in _CALLS:
         yield from _walk(programs[0], scope, incoming)
     elif name == "scan":
-        # What a scan slices is another value than what came in.
-        unsliced = eqn.params["num_consts"] + eqn.params["num_carry"]
-        inner = [each if i < unsliced else None for i, each in enumerate(incoming)]
-        for inner_scope, flops in _walk(programs[0], scope, inner):
+        # Scores are made and exponentiated within one trip, or they are no scores to us: how a scan
+        # slices what comes in is written differently in every version of JAX.
+        for inner_scope, flops in _walk(programs[0], scope, [None] * len(programs[0].invars)):
             yield inner_scope, flops * eqn.params["length"]
     elif name == "cond":
         branches = [_merge(_walk(branch, scope, incoming[1:])) for branch in programs]

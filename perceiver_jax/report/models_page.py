@@ -38,7 +38,8 @@ part, and its sizes.
 "Perceiver" is Jaegle et al., ICML 2021, and "Perceiver IO" Jaegle et al., ICLR 2022. "Equal" is to
 the printed digit, "close" within 1 %. A figure that is further off is "explained" if it is a
 misprint, or to the printed digit that of an alternative which the notes name; otherwise it is
-"unexplained", and the notes say what was tried.
+"unexplained", and the notes say what was tried. Alternatives were found by looking for what fits;
+no source confirms them.
 
 The {FLOPS_PER_SCORE} operations for each attention score are inferred: no source states them, but
 they are what makes all totals of Perceiver's Tables 5 and 6 come out to the printed digit, and

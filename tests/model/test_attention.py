@@ -8,7 +8,7 @@ import pytest
 from perceiver_jax.model.attention import attend, cross_attention_mask
 from tests import golden_cases
 
-pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision")]
+pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision", "quick_compilation")]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tests import golden_cases
 from tests.random_params import transformed
 from tests.released_settings import renamed
 
-pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision")]
+pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision", "quick_compilation")]
 
 _NAMES = {
     "num_heads": "num_heads",
@@ -63,7 +63,9 @@ def test_mlp_equals_golden():
         return blocks.MLP(**renamed(case.config["kwargs"], _NAMES))(x)
 
     golden_cases.assert_init_makes_tree_of(forward, case, case.inputs["x"])
-    golden_cases.assert_close(golden_cases.run(forward, case, case.inputs["x"]), case.outputs["out"])
+    golden_cases.assert_close(
+        golden_cases.run(forward, case, case.inputs["x"]), case.outputs["out"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from perceiver_jax.model.preprocessors import Elements
 from tests import golden_cases, released_settings
 from tests.random_params import transformed
 
-pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision")]
+pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision", "quick_compilation")]
 
 
 def decode(config):
@@ -134,7 +134,9 @@ def test_subsampled_fourier_points_follow_the_released_grid():
 def test_masked_queries_read_nothing():
     mask = np.ones((2, 12), np.int32)
     mask[0, 3] = mask[1, 8] = 0
-    params, call = transformed(decode(DecoderConfig(3, QueryConfig((12,), LearnedConfig(13)))), X, Z)
+    params, call = transformed(
+        decode(DecoderConfig(3, QueryConfig((12,), LearnedConfig(13)))), X, Z
+    )
     plain, _ = call(params, X, Z, None, mask)
     other, _ = call(params, X, Z**2, None, mask)
     changed = np.asarray(plain != other).any(axis=-1)

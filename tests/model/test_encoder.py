@@ -9,7 +9,7 @@ from perceiver_jax.model.encoder import EncoderConfig, PerceiverEncoder
 from tests import golden_cases, released_settings
 from tests.random_params import transformed
 
-pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision")]
+pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision", "quick_compilation")]
 
 X = np.random.default_rng(1).standard_normal((2, 7, 5)).astype(np.float32)
 SMALL = EncoderConfig(
@@ -211,7 +211,9 @@ class TestErrors:
             small(**changes)
 
     def test_input_mask_of_another_size(self):
-        with pytest.raises(ValueError, match=r"input_mask must have shape .*\(2, 7\); got \(2, 6\)"):
+        with pytest.raises(
+            ValueError, match=r"input_mask must have shape .*\(2, 7\); got \(2, 6\)"
+        ):
             transformed(encode(SMALL), X, np.ones((2, 6)))
 
     def test_heads_that_do_not_divide_the_latents(self):

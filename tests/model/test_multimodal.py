@@ -18,7 +18,7 @@ from perceiver_jax.model.preprocessors import AudioConfig, ImageConfig, LabelCon
 from tests import golden_cases
 from tests.random_params import transformed
 
-pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision")]
+pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision", "quick_compilation")]
 
 FOURIER = FourierConfig(num_bands=2)
 
@@ -194,7 +194,8 @@ class TestErrors:
     def test_missing_and_unknown_modalities(self):
         with pytest.raises(ValueError, match=r"\['label', 'sound'\]; got \['label', 'smell'\]"):
             transformed(
-                preprocess(two_modalities(None)), {"label": INPUTS["label"], "smell": INPUTS["sound"]}
+                preprocess(two_modalities(None)),
+                {"label": INPUTS["label"], "smell": INPUTS["sound"]},
             )
 
     def test_mask_probabilities_of_other_modalities(self):
@@ -217,9 +218,7 @@ class TestErrors:
 
 def test_modalities_need_not_be_sorted_by_the_caller():
     config = two_modalities(None)
-    backwards = MultimodalConfig(
-        dict(reversed(config.modalities.items())), config.min_padding_size
-    )
+    backwards = MultimodalConfig(dict(reversed(config.modalities.items())), config.min_padding_size)
     params, call = transformed(preprocess(config), INPUTS)
     f = hk.transform(preprocess(backwards))
     out = f.apply(params, None, dict(reversed(INPUTS.items())))

@@ -9,7 +9,7 @@ import pytest
 from perceiver_jax.model import patches
 from tests import golden_cases
 
-pytestmark = pytest.mark.core
+pytestmark = [pytest.mark.core, pytest.mark.usefixtures("quick_compilation")]
 small = st.integers(1, 3)
 
 

@@ -20,7 +20,7 @@ from tests import golden_cases
 from tests.random_params import transformed
 from tests.released_settings import position, using_up
 
-pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision")]
+pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision", "quick_compilation")]
 
 _FEATURES = re.compile(r"ff/nb(\d+)_mr(\d+)x(\d+)_concat([01])_sine([01])")
 

@@ -16,7 +16,7 @@ from perceiver_jax.model.postprocessors import (
 from perceiver_jax.model.preprocessors import TokensConfig, TokensPreprocessor
 from tests import golden_cases, released_settings
 
-pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision")]
+pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision", "quick_compilation")]
 
 
 def check_against_golden(case, config):
@@ -24,7 +24,9 @@ def check_against_golden(case, config):
         return postprocessors.make_postprocessor(config)(x)
 
     golden_cases.assert_init_makes_tree_of(forward, case, case.inputs["x"])
-    golden_cases.assert_close(golden_cases.run(forward, case, case.inputs["x"]), case.outputs["out"])
+    golden_cases.assert_close(
+        golden_cases.run(forward, case, case.inputs["x"]), case.outputs["out"]
+    )
 
 
 @pytest.mark.parametrize("name", golden_cases.case_names("postproc_image_"))

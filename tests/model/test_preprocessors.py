@@ -22,7 +22,7 @@ from perceiver_jax.model.preprocessors import (
 from tests import golden_cases, released_settings
 from tests.random_params import transformed
 
-pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision")]
+pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision", "quick_compilation")]
 
 FOURIER = FourierConfig(num_bands=2)
 
@@ -126,16 +126,16 @@ class TestPermutation:
         outputs = []
         for seed in (0, 1):
             config = ImageConfig((5, 7), channels=1, permutation_seed=seed)
-            outputs.append(transformed(preprocess(ImagePreprocessor, config), images)[1]({}, images))
+            outputs.append(
+                transformed(preprocess(ImagePreprocessor, config), images)[1]({}, images)
+            )
         assert not np.array_equal(outputs[0].features, outputs[1].features)
 
 
 def test_extra_position_layers_are_residual():
     # Two layers: p + W p + b, rectified, and the same again without rectifying.
     images = np.zeros((1, 2, 3, 1), np.float32)
-    config = ImageConfig(
-        (2, 3), channels=1, position=LearnedConfig(2), extra_position_mlp_layers=2
-    )
+    config = ImageConfig((2, 3), channels=1, position=LearnedConfig(2), extra_position_mlp_layers=2)
     params, call = transformed(preprocess(ImagePreprocessor, config), images)
     build = "image_preprocessor/~_build_network_inputs"
     encoding = params[f"{build}/trainable_position_encoding"]["pos_embs"]
@@ -185,7 +185,10 @@ def test_index_dims(config, expected):
 class TestErrors:
     @pytest.mark.parametrize(
         ("shape", "words"),
-        [((2, 8, 12), "must have shape"), ((2, 8, 12, 1), r"any, any, any, 3\]; got \[2, 8, 12, 1")],
+        [
+            ((2, 8, 12), "must have shape"),
+            ((2, 8, 12, 1), r"any, any, any, 3\]; got \[2, 8, 12, 1"),
+        ],
     )
     def test_images_of_a_wrong_shape(self, shape, words):
         with pytest.raises(ValueError, match=words):
@@ -198,7 +201,9 @@ class TestErrors:
 
     def test_added_positions_of_another_width(self):
         config = ImageConfig((8, 12), position=FOURIER, position_joined_by="add")
-        with pytest.raises(ValueError, match="10 channels .* inputs of 3; set project_position_to=3"):
+        with pytest.raises(
+            ValueError, match="10 channels .* inputs of 3; set project_position_to=3"
+        ):
             abstract(preprocess(ImagePreprocessor, config), 1, 8, 12, 3)
 
     def test_sound_of_a_broken_patch(self):
@@ -237,7 +242,12 @@ class TestErrors:
             ({"shape": (8, 12), "neighbourhood": 3}, "needs frames"),
             ({"shape": (2, 8, 12), "neighbourhood": 2}, "odd"),
             (
-                {"shape": (2, 8, 12), "prep": "conv1x1", "prep_channels": 5, "temporal_downsample": 2},
+                {
+                    "shape": (2, 8, 12),
+                    "prep": "conv1x1",
+                    "prep_channels": 5,
+                    "temporal_downsample": 2,
+                },
                 "temporal_downsample must be 1",
             ),
         ],

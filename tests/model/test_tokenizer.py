@@ -22,7 +22,8 @@ def test_equals_golden():
     masked = case.outputs["colab_masked"]
     assert tokenizer.decode(masked) == case.config["colab_masked_decoded"]
     specials = {
-        name: getattr(tokenizer, name.upper()) for name in ("pad", "bos", "eos", "mask", "cls", "sep")
+        name: getattr(tokenizer, name.upper())
+        for name in ("pad", "bos", "eos", "mask", "cls", "sep")
     }
     assert {**specials, "vocab_size": tokenizer.VOCAB_SIZE} == case.config["specials"]
 

@@ -97,7 +97,9 @@ def video_autoencoder() -> PerceiverConfig:
     frames, samples = settings["num_frames"], settings["samples_per_patch"]
     num_samples = frames * settings["audio_samples_per_frame"]
     shape = (frames, *settings["image_hw"])
-    video = FourierConfig(settings["image_num_bands"], (frames, settings["img_sz"], settings["img_sz"]))
+    video = FourierConfig(
+        settings["image_num_bands"], (frames, settings["img_sz"], settings["img_sz"])
+    )
     sound = FourierConfig(settings["audio_num_bands"], (num_samples,))
     encoder = {
         key: settings[key]
@@ -360,9 +362,7 @@ class TestErrors:
     def fails(self, words, name, *args, **kwargs):
         case, model = golden_cases.load(name), build(name)
         with pytest.raises(ValueError, match=words):
-            jax.eval_shape(
-                lambda: model.apply(case.params, case.state, None, *args, **kwargs)
-            )
+            jax.eval_shape(lambda: model.apply(case.params, case.state, None, *args, **kwargs))
 
     def test_two_inputs_to_a_model_of_one(self):
         images = golden_cases.load("imagenet_fourier").inputs["images"]
@@ -385,9 +385,7 @@ class TestErrors:
         images = golden_cases.load("perceiver_projection_decoder").inputs["images"]
         name = "perceiver_projection_decoder"
         self.fails("takes no query_mask", name, images, query_mask=np.ones((2, 1)))
-        self.fails(
-            "takes no subsampled_output_points", name, images, subsampled_output_points=[0]
-        )
+        self.fails("takes no subsampled_output_points", name, images, subsampled_output_points=[0])
 
     def test_unknown_modality_of_output_points(self):
         inputs = video_inputs(golden_cases.load("video_autoencoding"))

@@ -83,7 +83,9 @@ def test_initial_values_are_distributed_as_released(name):
             assert x.max() == pytest.approx(high, rel=0.02), path
             assert x.min() == pytest.approx(low, rel=0.02), path
     constant = {path for path, x in params.items() if x.min() == x.max() and x.size > 1}
-    assert all(path.endswith(("/b", "/offset", "/scale", "/bias", "/output/w")) for path in constant)
+    assert all(
+        path.endswith(("/b", "/offset", "/scale", "/bias", "/output/w")) for path in constant
+    )
     varied = len(params) - len(constant)
     assert varied > len(params) / 4
 
@@ -98,16 +100,19 @@ def test_keys_make_other_parameters():
 @pytest.mark.parametrize("name", NUM_PARAMS)
 def test_example_inputs_have_the_released_size(name):
     shapes = jax.tree.map(lambda x: x.shape, perceiver_jax.build(name).example_inputs(3))
-    assert shapes == {
-        "imagenet_fourier": ((3, 224, 224, 3),),
-        "imagenet_learned": ((3, 224, 224, 3),),
-        "imagenet_conv": ((3, 224, 224, 3),),
-        "mlm": ((3, 2048), (3, 2048)),
-        "optical_flow": ((3, 2, 368, 496, 3),),
-        "video_autoencoding": (
-            {"audio": (3, 30720, 1), "image": (3, 16, 224, 224, 3), "label": (3, 700)},
-        ),
-    }[name]
+    assert (
+        shapes
+        == {
+            "imagenet_fourier": ((3, 224, 224, 3),),
+            "imagenet_learned": ((3, 224, 224, 3),),
+            "imagenet_conv": ((3, 224, 224, 3),),
+            "mlm": ((3, 2048), (3, 2048)),
+            "optical_flow": ((3, 2, 368, 496, 3),),
+            "video_autoencoding": (
+                {"audio": (3, 30720, 1), "image": (3, 16, 224, 224, 3), "label": (3, 700)},
+            ),
+        }[name]
+    )
 
 
 def test_unknown_names_are_answered_with_near_ones():
