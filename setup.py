@@ -46,6 +46,7 @@ EXTRAS = {
 }
 EXTRAS["dev"] = [
     *EXTRAS["digits"],
+    "chex>=0.1.92",
     "hypothesis>=6.170",
     "mypy>=2.4",
     "pytest>=9.2",

@@ -232,7 +232,9 @@ def _mute_abandoned_reads() -> None:
 
     def hook(unraisable: Any) -> None:
         code = getattr(unraisable.object, "cr_code", None)  # of a coroutine
-        if code is None or "orbax" not in code.co_filename:
+        of_orbax = code is not None and "orbax" in code.co_filename
+        of_tensorstore = str(unraisable.exc_value) == "Event loop is closed"
+        if not of_orbax and not of_tensorstore:
             before(unraisable)
 
     sys.unraisablehook = hook
