@@ -184,10 +184,13 @@ def test_decoder_joins_queries_of_different_widths():
     assert padding.shape == (1, 15 - 6)
     np.testing.assert_array_equal(queries["b"][1, :, 6:], np.repeat(padding, 2, axis=0))
     # A masked output reads nothing; the others read on.
+    shown, _ = call(params, latents, points, {"b": np.array([[1, 1], [1, 1]])})
     masked, _ = call(params, latents, points, {"b": np.array([[1, 0], [1, 1]])})
-    changed = {name: np.asarray(masked[name] != out[name]).any(axis=-1) for name in out}
+    changed = {name: np.asarray(masked[name] != shown[name]).any(axis=-1) for name in out}
     np.testing.assert_array_equal(changed["b"], [[False, True], [False, False]])
     assert not changed["a"].any()
+    for name, x in out.items():
+        golden_cases.assert_close(shown[name], x, name, atol=1e-5)
 
 
 class TestErrors:

