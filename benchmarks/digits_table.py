@@ -9,12 +9,14 @@ it can be stopped and started again.
 import dataclasses
 import pathlib
 import statistics
+import sys
 from collections.abc import Sequence
 
 from absl import flags
 
 from perceiver_jax import config as config_lib
 from perceiver_jax.errors import ConfigError, run_main
+from perceiver_jax.train.interrupt import Interrupted
 from perceiver_jax.train.loop import train
 
 _EXPERIMENT = "experiments/digits.py"
@@ -47,7 +49,7 @@ def measure(variant: str, seeds: list[int], workdir: pathlib.Path) -> dict[str, 
     }
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
         raise ConfigError(f"unexpected arguments: {' '.join(argv[1:])}")
     try:
@@ -55,7 +57,11 @@ def main(argv: Sequence[str]) -> None:
     except ValueError:
         raise ConfigError(f"--seeds={','.join(_SEEDS.value)} must be whole numbers.") from None
     workdir = pathlib.Path(_WORKDIR.value)
-    rows = {variant: measure(variant, seeds, workdir) for variant in _CHOSEN.value}
+    try:
+        rows = {variant: measure(variant, seeds, workdir) for variant in _CHOSEN.value}
+    except Interrupted as stopped:
+        print(stopped, file=sys.stderr)
+        return stopped.exit_code
 
     print(f"\n| variant | parameters | test accuracy, mean of {len(seeds)} | spread | lowest |")
     print("| --- | ---: | ---: | ---: | ---: |")
@@ -64,6 +70,7 @@ def main(argv: Sequence[str]) -> None:
             f"| `{variant}` | {row['params']:,} | {row['mean']:.2%} | "
             f"{row['spread']:.2%} | {row['lowest']:.2%} |"
         )
+    return 0
 
 
 if __name__ == "__main__":

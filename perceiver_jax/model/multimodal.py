@@ -94,7 +94,8 @@ class MultimodalPreprocessor(hk.Module):
         """Preprocesses and joins `inputs`.
 
         Args:
-          inputs: an array for each modality of the config.
+          inputs: an array for each modality of the config. Labels that are always masked
+            outside training may be left out there.
           is_training: picks the mask probabilities.
 
         Returns:
@@ -104,6 +105,7 @@ class MultimodalPreprocessor(hk.Module):
         Raises:
           ValueError: a modality is missing or unknown.
         """
+        inputs = self._with_hidden_labels(inputs, is_training)
         if set(inputs) != set(self.preprocessors):
             raise ValueError(
                 f"expected inputs for the modalities {sorted(self.preprocessors)}; got "
@@ -123,6 +125,22 @@ class MultimodalPreprocessor(hk.Module):
                 )
         joined = jnp.concatenate([padded[name] for name in sorted(padded)], axis=1)
         return Elements(joined, joined, by_modality)
+
+    def _with_hidden_labels(
+        self, inputs: Mapping[str, jax.Array], is_training: bool
+    ) -> Mapping[str, jax.Array]:
+        """Adds zeros for labels that nobody will see."""
+        missing = {
+            name: jnp.zeros((next(iter(inputs.values())).shape[0], modality.num_classes))
+            for name, modality in self.config.modalities.items()
+            if isinstance(modality, LabelConfig)
+            and name not in inputs
+            and inputs
+            and not is_training
+            and self.config.mask_probabilities is not None
+            and self.config.mask_probabilities[name].evaluation == 1.0
+        }
+        return {**inputs, **missing}
 
 
 @dataclasses.dataclass

@@ -33,7 +33,11 @@ class Elements(NamedTuple):
 
 
 def check_input(x: jax.Array, expected: tuple[int | None, ...], what: str) -> None:
-    """Raises ValueError unless `x` has the `expected` shape; None stands for any size."""
+    """Raises ValueError unless `x` is float and of the `expected` shape; None is any size."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(
+            f"{what} must be floating point, scaled as the model expects it; got {x.dtype}."
+        )
     fits = x.ndim == len(expected) and all(
         e is None or s == e for s, e in zip(x.shape, expected, strict=True)
     )

@@ -47,7 +47,8 @@ class Model:
           Parameters and state, each `{module name: {name: array}}` with the released names.
         """
         examples = jax.tree.map(
-            lambda x: jnp.zeros(x.shape, x.dtype), inputs or self.example_inputs()
+            lambda x: jnp.zeros(x.shape, jax.dtypes.canonicalize_dtype(x.dtype)),
+            inputs or self.example_inputs(),
         )
         transformed = self._transformed(is_training=True)
         # Under jit the compiler drops the forward pass, whose result nobody needs.
@@ -99,7 +100,7 @@ class Model:
             params,
             state,
             rng,
-            *inputs,
+            *jax.tree.map(jnp.asarray, inputs),
             input_mask=input_mask,
             query_mask=query_mask,
             subsampled_output_points=subsampled_output_points,

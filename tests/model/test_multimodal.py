@@ -193,6 +193,20 @@ def test_decoder_joins_queries_of_different_widths():
         golden_cases.assert_close(shown[name], x, name, atol=1e-5)
 
 
+def test_labels_that_nobody_sees_may_be_left_out_of_evaluation():
+    config = two_modalities(None)
+    never, always = MaskProbability(0.0, 0.0), MaskProbability(train=0.5, evaluation=1.0)
+    config = MultimodalConfig(
+        config.modalities, mask_probabilities={"sound": never, "label": always}
+    )
+    params, call = transformed(preprocess(config), INPUTS)
+    expected = call(params, INPUTS).features
+    actual = call(params, {"sound": INPUTS["sound"]}).features
+    np.testing.assert_array_equal(actual, expected)
+    with pytest.raises(ValueError, match=r"\['label', 'sound'\]; got \['sound'\]"):
+        transformed(preprocess(config, is_training=True), {"sound": INPUTS["sound"]})
+
+
 class TestErrors:
     def test_missing_and_unknown_modalities(self):
         with pytest.raises(ValueError, match=r"\['label', 'sound'\]; got \['label', 'smell'\]"):

@@ -194,6 +194,12 @@ class TestErrors:
         with pytest.raises(ValueError, match=words):
             abstract(preprocess(ImagePreprocessor, ImageConfig((8, 12))), *shape)
 
+    def test_images_of_whole_numbers(self):
+        with pytest.raises(ValueError, match="floating point, scaled .* got uint8"):
+            abstract(
+                preprocess(ImagePreprocessor, ImageConfig((8, 12))), 1, 8, 12, 3, dtype=jnp.uint8
+            )
+
     def test_learned_positions_at_another_size(self):
         config = ImageConfig((8, 12), position=LearnedConfig(3))
         with pytest.raises(ValueError, match=r"size \(8, 12\) only; got \(8, 11\).*Fourier"):

@@ -11,7 +11,7 @@ import pytest
 import perceiver_jax
 from perceiver_jax.errors import ModelError
 from perceiver_jax.zoo import count
-from tests import golden_cases
+from tests import golden_cases, tiny_models
 
 pytestmark = pytest.mark.core
 
@@ -91,7 +91,7 @@ def test_initial_values_are_distributed_as_released(name):
 
 
 def test_keys_make_other_parameters():
-    model = perceiver_jax.build("imagenet_fourier", **{"encoder.num_blocks": 0})
+    model = perceiver_jax.build(tiny_models.classifier())
     params, _ = jax.vmap(model.init)(jax.random.split(jax.random.key(0)))
     first, second = params["perceiver_encoder/~/cross_attention/attention/linear"]["w"]
     assert not np.array_equal(first, second)

@@ -2,6 +2,7 @@
 
 import json
 
+import haiku as hk
 import jax
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def test_outputs_equal_golden(name):
                 encoded["z"] = value
             return value
 
-        with golden_cases.hk.intercept_methods(keep_latents):
+        with hk.intercept_methods(keep_latents):
             outputs, _ = model.apply(params, {}, None, *inputs)
         return outputs, encoded["z"]
 
