@@ -3,8 +3,8 @@
 The derivative of `x @ w` by w contracts all leading axes of x. Left to automatic differentiation,
 XLA's CPU backend makes a transposed copy of x for that, and fuses into the copy the whole residual
 chain that produced x; layer after layer then recomputes everything before it. Contracting the
-flattened leading axes directly avoids this: a training step of a three-layer tower took less than
-a third of the time. Values and gradients are the same on every backend.
+flattened leading axes directly avoids this (`python -m benchmarks.linear` measures it). Values and
+gradients are the same on every backend.
 """
 
 import dataclasses
