@@ -1,11 +1,24 @@
-"""Perceiver and Perceiver IO in JAX and Haiku: exact, complete, fast.
+"""Perceiver and Perceiver IO in JAX and Haiku: both papers' models, a trainer, and experiments.
 
 model = perceiver_jax.build("imagenet_fourier")
 params, state = model.init(jax.random.key(0))
 logits, state = model.apply(params, state, None, images)
 """
 
+from typing import TYPE_CHECKING, Any
+
 from perceiver_jax._version import __version__
-from perceiver_jax.zoo import Model, build, list_models
+
+if TYPE_CHECKING:
+    from perceiver_jax.zoo import Model, build, list_models
 
 __all__ = ["Model", "__version__", "build", "list_models"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the zoo, and with it JAX, when it is first used: entry points answer at once."""
+    if name in ("Model", "build", "list_models"):
+        from perceiver_jax import zoo
+
+        return getattr(zoo, name)
+    raise AttributeError(f"module 'perceiver_jax' has no attribute {name!r}")

@@ -6,8 +6,11 @@ print that message without a traceback and exit with code 2. Everything else is 
 machine that fails), and keeps its traceback.
 """
 
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from types import FrameType
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it.
@@ -53,6 +56,24 @@ def require(package: str, *, purpose: str, pip_name: str | None = None) -> None:
         ) from error
 
 
+def exit_on_interrupt() -> None:
+    """Makes Ctrl-C end the process at once, with one line instead of a traceback.
+
+    For entry points, before their heavy imports. The usual KeyboardInterrupt gets lost in callbacks
+    of the garbage collector, and comes out of a half-done import as some other error. No tidying is
+    left out that matters: what is on disk survives a kill as well. The training loop, which does
+    have something to save, puts its own handler in this one's place while it runs.
+    """
+    # A signal that the parent has us ignore (nohup, a shell's background job) stays ignored.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _exit_now)
+
+
+def _exit_now(number: int, frame: FrameType | None) -> None:
+    os.write(2, b"\nInterrupted.\n")  # Not print: it may have been print that was interrupted.
+    os._exit(EXIT_INTERRUPTED)
+
+
 def run_main(
     main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None
 ) -> None:
@@ -63,6 +84,7 @@ def run_main(
         the exit code, None being 0.
       argv: the command line; `sys.argv` if None.
     """
+    exit_on_interrupt()
     from absl import app, flags, logging
 
     def guarded(rest: Sequence[str]) -> int | None:

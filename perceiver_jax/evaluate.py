@@ -7,13 +7,14 @@ import json
 import sys
 from collections.abc import Sequence
 
-from absl import flags
-
-from perceiver_jax.errors import UserError, run_main
+# Nothing heavy here: until `exit_on_interrupt` has been called, Ctrl-C shows a traceback.
+from perceiver_jax.errors import UserError, exit_on_interrupt, run_main
 
 
 def define_flags() -> None:
     """Defines the flags; here and not on import, so that importing this file changes nothing."""
+    from absl import flags
+
     flags.DEFINE_string(
         "workdir", None, "Work directory of a run of `python -m perceiver_jax.train`."
     )
@@ -25,6 +26,8 @@ def define_flags() -> None:
 
 def main(argv: Sequence[str]) -> None:
     """Entry point."""
+    from absl import flags
+
     arguments = flags.FLAGS
     if len(argv) > 1:
         raise UserError(f"Unexpected argument {argv[1]!r}; see --help.")
@@ -43,5 +46,6 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    exit_on_interrupt()
     define_flags()
     run_main(main)

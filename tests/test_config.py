@@ -286,6 +286,8 @@ def test_experiment_files(tmp_path: Path) -> None:
     assert config_lib.load_experiment(f"{path}:second").name == "second"
     for spec, expected in (
         (f"{path}:third", "no variant 'third'. It has: first, second, wrong, none"),
+        (f"{path}:secnd", "no variant 'secnd'. Did you mean second? It has: first"),
+        (f"{path}:secnd", f"Write --config={path}:second."),
         (f"{path}:wrong", "some.py, line 14: AttributeError"),
         (f"{path}:none", "returned NoneType"),
         (str(tmp_path / "other.py"), f"does not exist (looked in {Path.cwd()})"),
@@ -295,6 +297,21 @@ def test_experiment_files(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as caught:
             config_lib.load_experiment(spec)
         assert expected in str(caught.value)
+
+
+def test_a_bare_name_is_looked_for_among_the_experiments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "setup.py").write_text("")
+    with pytest.raises(ConfigError, match=r"has: setup\.py"):  # all there is
+        config_lib.load_experiment("digit.py")
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "digits.py").write_text("")
+    for spec in ("digit.py", "./digit.py:permuted", "experiments/digit.py", "no/digit.py"):
+        with pytest.raises(ConfigError) as caught:
+            config_lib.load_experiment(spec)
+        assert "experiments/ has: experiments/digits.py. Write" in str(caught.value)
 
 
 @pytest.mark.parametrize(

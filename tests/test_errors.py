@@ -20,11 +20,20 @@ def test_require_passes_for_what_is_there() -> None:
     errors.require("json", purpose="The test")
 
 
+_INTERRUPTED_WHERE_EXCEPTIONS_GET_LOST = """
+    import gc, os, signal
+    gc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    gc.collect()
+    return 3
+"""
+
+
 @pytest.mark.parametrize(
     ("body", "code", "in_stderr", "traceback"),
     [
         ("raise errors.DataError('the file is missing')", 2, "error: the file is missing", False),
         ("raise KeyboardInterrupt", 130, "Interrupted.", False),
+        (_INTERRUPTED_WHERE_EXCEPTIONS_GET_LOST, 130, "Interrupted.", False),
         ("return 7", 7, "", False),
         ("return None", 0, "", False),
         ("raise ValueError('a bug')", 1, "ValueError: a bug", True),

@@ -1,5 +1,6 @@
 """Experiment files, and config overrides on the command line."""
 
+import difflib
 import importlib.util
 import sys
 import traceback
@@ -31,9 +32,12 @@ def load_experiment(spec: str) -> "ExperimentConfig":
     variants = _load_variants(path)
     name = variant if variant is not None else next(iter(variants))
     if name not in variants:
+        near = difflib.get_close_matches(name, variants, n=1, cutoff=0.6)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        example = near[0] if near else next(iter(variants))
         raise ConfigError(
-            f"{path} has no variant {name!r}. It has: {', '.join(variants)} "
-            f"(the first is the default). Write --config={path}:{next(iter(variants))}."
+            f"{path} has no variant {name!r}. {hint}It has: {', '.join(variants)} "
+            f"(the first is the default). Write --config={path}:{example}."
         )
     try:
         config = variants[name]()
@@ -58,7 +62,11 @@ def _split_spec(spec: str) -> tuple[Path, str | None]:
 
 def _load_variants(path: Path) -> dict:
     if not path.is_file():
-        folder = path.parent if path.parent.is_dir() else Path("experiments")
+        folder, usual = path.parent, Path("experiments")
+        # A bare name: the folder of experiments tells more than the files that lie about here.
+        bare = folder.resolve() == Path.cwd() and usual.is_dir()
+        if bare or not folder.is_dir():
+            folder = usual
         others = sorted(str(each) for each in folder.glob("*.py"))
         listed = f" {folder}/ has: {', '.join(others)}." if others else ""
         raise ConfigError(

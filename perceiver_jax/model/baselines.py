@@ -35,8 +35,10 @@ class ConvNet(hk.Module):
         """Maps images [b, y, x, c] to logits [b, classes]."""
         del is_training
         config = self.config
-        check_input(images, (None, *config.shape, config.channels), "images")
-        batch, height, width, _ = images.shape
+        height, width = config.shape
+        expected = {"batch": None, "y": height, "x": width, "channels": config.channels}
+        check_input(images, expected, "images")
+        batch = images.shape[0]
         x = images.reshape(batch, height * width, -1)
         if config.position is not None:
             encoding = PositionEncoder(config.position, config.shape)()

@@ -42,16 +42,29 @@ class EncoderConfig:
     latent_init_scale: float = 0.02  # Standard deviation of the initial latents.
 
     def __post_init__(self) -> None:
-        if self.num_latents < 1 or self.latent_channels < 1:
-            raise ValueError(
-                f"num_latents={self.num_latents} and latent_channels={self.latent_channels} must "
-                "be positive."
-            )
-        if self.num_cross_attends < 1:
-            raise ValueError(
-                f"num_cross_attends={self.num_cross_attends}: the latents must read the inputs at "
-                "least once."
-            )
+        for name in (
+            "num_latents",
+            "latent_channels",
+            "num_cross_attends",
+            "self_attends_per_block",
+            "cross_attend_heads",
+            "self_attend_heads",
+            "cross_attend_widening_factor",
+            "self_attend_widening_factor",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
+        if self.num_blocks < 0:
+            raise ValueError(f"num_blocks={self.num_blocks} must not be negative.")
+        # The cross-attends' default width depends on the inputs, and is checked with them.
+        qk_channels = self.qk_channels or self.latent_channels
+        widths = {"qk_channels": qk_channels, "v_channels": self.v_channels or qk_channels}
+        for name, width in widths.items():
+            if self.num_blocks and width % self.self_attend_heads:
+                raise ValueError(
+                    f"{name}={width} is not divisible by self_attend_heads="
+                    f"{self.self_attend_heads}; choose a multiple, or another number of heads."
+                )
         if (
             self.num_blocks
             and self.cross_attend_placement == "interleaved"

@@ -105,6 +105,11 @@ class MultimodalPreprocessor(hk.Module):
         Raises:
           ValueError: a modality is missing or unknown.
         """
+        if not isinstance(inputs, Mapping):
+            raise ValueError(
+                f"expected a mapping by modality, of {sorted(self.preprocessors)}; got a "
+                f"{type(inputs).__name__}."
+            )
         inputs = self._with_hidden_labels(inputs, is_training)
         if set(inputs) != set(self.preprocessors):
             raise ValueError(

@@ -32,17 +32,21 @@ class Elements(NamedTuple):
     by_modality: Mapping[str, "Elements"] = {}  # The parts of joined modalities, not masked.
 
 
-def check_input(x: jax.Array, expected: tuple[int | None, ...], what: str) -> None:
-    """Raises ValueError unless `x` is float and of the `expected` shape; None is any size."""
+def check_input(x: jax.Array, expected: Mapping[str, int | None], what: str) -> None:
+    """Raises ValueError unless `x` is a float array of the expected shape.
+
+    Args:
+      x: the input.
+      expected: the size of each axis by its name; None for any size.
+      what: the input's name, for the error.
+    """
+    names = ", ".join(name if size is None else str(size) for name, size in expected.items())
+    if not isinstance(x, jax.Array | np.ndarray):
+        raise ValueError(f"{what} must be an array [{names}]; got a {type(x).__name__}.")
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(
-            f"{what} must be floating point, scaled as the model expects it; got {x.dtype}."
-        )
-    fits = x.ndim == len(expected) and all(
-        e is None or s == e for s, e in zip(x.shape, expected, strict=True)
-    )
-    if not fits:
-        names = ", ".join("any" if e is None else str(e) for e in expected)
+        raise ValueError(f"{what} must be floating point, scaled as in training; got {x.dtype}.")
+    sizes = tuple(expected.values())
+    if x.ndim != len(sizes) or any(e not in (None, s) for s, e in zip(x.shape, sizes, strict=True)):
         raise ValueError(f"{what} must have shape [{names}]; got {list(x.shape)}.")
 
 
@@ -167,7 +171,8 @@ class ImagePreprocessor(PositionedPreprocessor):
           ValueError: the rank or the channels do not fit the config.
         """
         config = self.config
-        check_input(images, (None,) * (1 + len(config.shape)) + (config.channels,), "images")
+        grid = dict.fromkeys(("t", "y", "x")[-len(config.shape) :])
+        check_input(images, {"batch": None, **grid, "channels": config.channels}, "images")
         if isinstance(config.position, FourierConfig) or config.position is None:
             pass
         elif images.shape[1:-1] != config.shape:
@@ -233,7 +238,7 @@ class AudioPreprocessor(PositionedPreprocessor):
         """
         del is_training
         config = self.config
-        check_input(audio, (None, None, 1), "audio")
+        check_input(audio, {"batch": None, "samples": None, "channels": 1}, "audio")
         if audio.shape[1] % config.samples_per_patch:
             raise ValueError(
                 f"{audio.shape[1]} samples are not a multiple of "
@@ -264,7 +269,7 @@ class PointsPreprocessor(hk.Module):
         """Preprocesses coordinates [b, points, axes] in [-1, 1]."""
         del is_training
         config = self.config
-        check_input(points, (None, None, config.num_axes), "points")
+        check_input(points, {"batch": None, "points": None, "axes": config.num_axes}, "points")
         if config.position.max_resolution is None:
             raise ValueError("points have no grid: the Fourier config needs a max_resolution.")
         features = PositionEncoder(config.position, ()).at(points)
@@ -288,7 +293,7 @@ class OneHotPreprocessor(hk.Module):
     def __call__(self, labels: jax.Array, *, is_training: bool = False) -> Elements:
         """Preprocesses labels [b, classes]."""
         del is_training
-        check_input(labels, (None, self.config.num_classes), "labels")
+        check_input(labels, {"batch": None, "classes": self.config.num_classes}, "labels")
         return Elements(labels[:, None, :], labels[:, None, :])
 
 

@@ -20,7 +20,14 @@ _GRID = "#e6e8ec"
 _TEXT = "#2b2f36"
 
 
-def draw_curves(metrics: Path, picture: Path, *, title: str, headline: Headline) -> None:
+def draw_curves(
+    metrics: Path,
+    picture: Path,
+    *,
+    title: str,
+    headline: Headline,
+    train_note: str | None = None,
+) -> None:
     """Draws metrics.jsonl as a PNG.
 
     Args:
@@ -28,6 +35,8 @@ def draw_curves(metrics: Path, picture: Path, *, title: str, headline: Headline)
       picture: where the picture goes.
       title: the name of the run.
       headline: the metric of the second panel.
+      train_note: what sets the training loss apart from the evaluated one, such as "label
+        smoothing 0.1"; stands in the legend of the loss.
 
     Raises:
       UserError: matplotlib is not installed.
@@ -49,7 +58,8 @@ def draw_curves(metrics: Path, picture: Path, *, title: str, headline: Headline)
     rate_axes = figure.add_subplot(grid[1, :])
     figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold", color=_TEXT)
 
-    _draw_metric(loss_axes, train, evals, "loss", "loss")
+    train_label = f"train (with {train_note})" if train_note else "train"
+    _draw_metric(loss_axes, train, evals, "loss", "loss", train_label=train_label)
     if _positive(train, "loss") and _positive(evals, "loss"):
         loss_axes.set_yscale("log")
         # 0.3 and not 3 x 10^-1: losses span few decades.
@@ -98,12 +108,13 @@ def _draw_metric(
     name: str,
     label: str,
     scale: float = 1.0,
+    train_label: str = "train",
 ) -> None:
     steps, values = _series(train, name)
     if len(values):
         axes.plot(steps, scale * values, color=_TRAIN, linewidth=0.8, alpha=0.45)
         mean = running_mean(scale * values, max(len(values) // 20, 1))
-        axes.plot(steps, mean, color=_SMOOTH, linewidth=1.6, label="train")
+        axes.plot(steps, mean, color=_SMOOTH, linewidth=1.6, label=train_label)
     steps, values = _series(evals, name)
     if len(values):
         marker = "o" if len(values) <= 60 else ""

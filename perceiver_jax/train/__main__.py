@@ -12,13 +12,14 @@ The same command goes on where an interrupted run left off; Ctrl-C stops and sav
 import sys
 from collections.abc import Sequence
 
-from absl import flags
-
-from perceiver_jax.errors import EXIT_USER_ERROR, UserError, run_main
+# Nothing heavy here: until `exit_on_interrupt` has been called, Ctrl-C shows a traceback.
+from perceiver_jax.errors import EXIT_USER_ERROR, UserError, exit_on_interrupt, run_main
 
 
 def define_flags() -> None:
     """Defines the flags; here and not on import, so that importing this file changes nothing."""
+    from absl import flags
+
     flags.DEFINE_string(
         "config",
         None,
@@ -37,6 +38,8 @@ def train_main(argv: Sequence[str], changes: dict[str, str]) -> int:
       argv: what absl left of the command line.
       changes: overrides of the config, as text by dotted name.
     """
+    from absl import flags
+
     arguments = flags.FLAGS
     if len(argv) > 1:
         raise UserError(
@@ -64,6 +67,7 @@ def train_main(argv: Sequence[str], changes: dict[str, str]) -> int:
 
 def main() -> None:
     """Takes the overrides out of the command line, and runs the rest under absl."""
+    exit_on_interrupt()
     from perceiver_jax.config import split_overrides
 
     try:

@@ -9,6 +9,7 @@ import optax
 from jax.sharding import Mesh
 
 from perceiver_jax.data.source import Source
+from perceiver_jax.errors import ModelError
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.mesh import check_batch_size, make_mesh
 from perceiver_jax.train.optimizer import make_optimizer
@@ -39,7 +40,10 @@ def build_model(config: Any) -> Model:
     """Returns the model that a config describes. The only place where the trainer gets one."""
     import perceiver_jax
 
-    return perceiver_jax.build(config)
+    try:
+        return perceiver_jax.build(config)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"The model of this config cannot be built: {error}") from error
 
 
 def assemble(config: ExperimentConfig, model: Model | None = None) -> Parts:

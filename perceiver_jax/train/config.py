@@ -79,11 +79,15 @@ class ConstantCosine(Constant):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MeshConfig:
-    """How devices are laid out. One axis may be -1: all the devices that the others leave."""
+    """How devices are laid out. One axis may be -1: all the devices that the others leave.
 
-    data: int = -1  # Copies of the model that each take a part of the batch.
-    fsdp: int = 1  # Devices over which the batch is split too, and parameters by rule.
-    tensor: int = 1  # Devices over which single layers are split by rule.
+    Today every device holds all parameters: the rules of `train/mesh.py` split none of them. `data`
+    and `fsdp` both share out the batch, and `tensor` only repeats the work.
+    """
+
+    data: int = -1  # Devices that each take a part of the batch.
+    fsdp: int = 1  # The same today; the axis along which rules may come to split parameters.
+    tensor: int = 1  # Devices that do the same work; leave it at 1 until rules split layers.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -88,8 +88,8 @@ class Log:
 
 
 def print_overview(parts: Parts, workdir: Workdir, eval_examples: int) -> None:
-    config, trainer = parts.config, parts.config.trainer
     """Says what is about to be trained, on what, with what."""
+    config, trainer = parts.config, parts.config.trainer
     devices = jax.devices()
     kind = f"{len(devices)} x {devices[0].device_kind}"
     axes = ", ".join(f"{axis} {size}" for axis, size in parts.mesh.shape.items())
@@ -110,12 +110,15 @@ def draw_run_curves(config: ExperimentConfig, workdir: Workdir) -> None:
     """Draws the picture; a run that has come to its end does not fail for want of it."""
     from perceiver_jax.report.curves import draw_curves
 
+    # Of the tasks' fields the one that makes training and evaluation losses differ.
+    smoothing = getattr(config.task, "label_smoothing", 0.0)
     try:
         draw_curves(
             workdir.metrics_path,
             workdir.curves_path,
             title=config.name,
             headline=config.task.headline,
+            train_note=f"label smoothing {smoothing:g}" if smoothing > 0 else None,
         )
     except UserError as error:
         print(f"no curves: {error}")

@@ -65,8 +65,8 @@ def train(
         final = claimed.final_metrics()
         if final is None:
             started = time.monotonic()
-            final = _train(config, claimed, model, on_step)
-            took = f" in {format_seconds(time.monotonic() - started)}"
+            final, first_step = _train(config, claimed, model, on_step)
+            took = _took(first_step, final["step"], time.monotonic() - started)
         else:
             took = " in an earlier run; delete the work directory to train again"
         print_result(config, claimed, final, took)
@@ -75,12 +75,23 @@ def train(
         claimed.close()
 
 
+def _took(first_step: int, num_steps: int, seconds: float) -> str:
+    """Says what of a run was done in this process, and how long that took."""
+    time_taken = format_seconds(seconds)
+    if first_step == 0:
+        return f" in {time_taken}"
+    if first_step == num_steps:
+        return f", all of them in an earlier run; evaluated in {time_taken}"
+    return f", the last {num_steps - first_step:,} of them in {time_taken}"
+
+
 def _train(
     config: ExperimentConfig,
     workdir: Workdir,
     model: Model | None,
     on_step: Callable[[int], None] | None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], int]:
+    """Returns the result, and the step at which this process began."""
     trainer = config.trainer
 
     # ---- Mesh, model, data, optimiser ------------------------------------------------------------
@@ -220,4 +231,4 @@ def _train(
     }
     draw_run_curves(config, workdir)
     write_json(workdir.final_metrics_path, final)
-    return final
+    return final, first_step

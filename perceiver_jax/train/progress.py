@@ -5,7 +5,7 @@ import sys
 import time
 from typing import TextIO
 
-_BAR = 20  # Characters.
+_BAR = 10  # Characters.
 _TERMINAL_EVERY = 0.1  # Seconds between redrawings.
 _LINES_EVERY = 10.0  # Seconds between lines where there is no terminal.
 
@@ -45,19 +45,29 @@ class Progress:
         if now - self._last_shown < interval and step < self._num_steps:
             return
         self._last_shown = now
+        at = f"step {step}/{self._num_steps}"
+        values, rate = f"loss {loss:.4f}", f"lr {learning_rate:.1e}"
+        speed = eta = ""
+        if steps_per_second:
+            speed = f"{self.examples_per_second:,.0f} examples/s"
+            eta = f"ETA {format_seconds((self._num_steps - step) / steps_per_second)}"
+        if not self._terminal:
+            self._stream.write(_join(at, values, rate, speed, eta) + "\n")
+            self._stream.flush()
+            return
         fraction = step / self._num_steps
         filled = int(_BAR * fraction)
         bar = "█" * filled + "░" * (_BAR - filled)
-        parts = [f"step {step}/{self._num_steps}"]
-        if self._terminal:
-            parts.append(f"{bar} {fraction:4.0%}")
-        parts.append(f"loss {loss:.4f}")
-        parts.append(f"lr {learning_rate:.1e}")
-        if steps_per_second:
-            left = (self._num_steps - step) / steps_per_second
-            parts.append(f"{self.examples_per_second:,.0f} examples/s")
-            parts.append(f"ETA {format_seconds(left)}")
-        self._draw("  ".join(parts))
+        percent = f"{fraction:.0%}"
+        speed = speed.replace("examples/s", "ex/s")
+        # The first that fits: a narrow terminal does without what can be missed.
+        self._draw(
+            _join(at, f"{bar} {percent:>4}", eta, values, speed, rate),
+            _join(at, bar, eta, values, speed, rate),
+            _join(at, bar, eta, values, speed),
+            _join(at, percent, eta, values),
+            _join(at, eta),
+        )
 
     def pause(self, seconds: float) -> None:
         """Leaves time that was not spent on steps, such as an evaluation, out of the speed."""
@@ -79,11 +89,14 @@ class Progress:
             self._stream.flush()
             self._drawn = False
 
-    def _draw(self, line: str) -> None:
-        if not self._terminal:
-            self._stream.write(line + "\n")
-        else:
-            width = shutil.get_terminal_size().columns
-            self._stream.write("\r\x1b[K" + line[: width - 1])
-            self._drawn = True
+    def _draw(self, *lines: str) -> None:
+        """Redraws the moving line: the first that fits, else what fits of the last."""
+        width = shutil.get_terminal_size().columns - 1
+        line = next((line for line in lines if len(line) <= width), lines[-1][:width])
+        self._stream.write("\r\x1b[K" + line)
         self._stream.flush()
+        self._drawn = True
+
+
+def _join(*parts: str) -> str:
+    return "  ".join(part for part in parts if part)

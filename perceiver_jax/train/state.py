@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from perceiver_jax.errors import ModelError
 from perceiver_jax.train import mesh as mesh_lib
 
 Tree = Any
@@ -81,8 +82,16 @@ class StateFactory:
         )
 
     def abstract(self) -> TrainState:
-        """Returns the state's shapes and shardings; allocates nothing."""
-        shapes = jax.eval_shape(self._init)
+        """Returns the state's shapes and shardings; allocates nothing.
+
+        Raises:
+          ModelError: the parts of the model do not fit each other, or the inputs.
+        """
+        try:
+            shapes = jax.eval_shape(self._init)
+        except (ValueError, TypeError) as error:
+            # Some widths only meet when the model is traced.
+            raise ModelError(f"The model of this config cannot be built: {error}") from error
         return jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             shapes,

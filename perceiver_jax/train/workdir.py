@@ -49,6 +49,12 @@ class Workdir:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = lock_path.open("a+")
+        except (FileExistsError, NotADirectoryError) as error:
+            file = next(each for each in (self.path, *self.path.parents) if each.exists())
+            raise CheckpointError(
+                f"The work directory {self.path} cannot be made: {file} is a file, not a "
+                "directory; choose another --workdir."
+            ) from error
         except OSError as error:
             raise CheckpointError(
                 f"The work directory {self.path} cannot be written: {error.strerror}. Choose "

@@ -92,6 +92,11 @@ class Model:
         Raises:
           ValueError: an input or a mask does not fit the model.
         """
+        if not isinstance(params, Mapping) or not isinstance(state, Mapping):
+            raise ValueError(
+                "params and state must be the two mappings that init returns; "
+                f"got {type(params).__name__} and {type(state).__name__}."
+            )
         patterns = (
             ("*",) if capture is True else (capture,) if isinstance(capture, str) else capture
         )
@@ -101,10 +106,15 @@ class Model:
             state,
             rng,
             *jax.tree.map(jnp.asarray, inputs),
-            input_mask=input_mask,
-            query_mask=query_mask,
-            subsampled_output_points=subsampled_output_points,
+            input_mask=None if input_mask is None else jnp.asarray(input_mask),
+            query_mask=jax.tree.map(jnp.asarray, query_mask),
+            subsampled_output_points=jax.tree.map(jnp.asarray, subsampled_output_points),
         )
+        if patterns and not captured:
+            raise ValueError(
+                f"capture={capture!r} matches no module of this model; True captures all, and the "
+                "keys of what comes back are the names."
+            )
         return (outputs, new_state, captured) if patterns else (outputs, new_state)
 
     def example_inputs(self, batch_size: int = 1) -> tuple:
@@ -133,15 +143,24 @@ class Model:
             query_mask: Any = None,
             subsampled_output_points: Any = None,
         ) -> tuple[Outputs, Captured]:
-            if isinstance(self.config, baselines.ConvNetConfig):
-                return baselines.ConvNet(self.config)(inputs[0], is_training=is_training), {}
-            if isinstance(self.config.preprocessor, TokensConfig) and len(inputs) == 2:
+            takes_mask = not isinstance(self.config, baselines.ConvNetConfig) and isinstance(
+                self.config.preprocessor, TokensConfig
+            )
+            if takes_mask and len(inputs) == 2:
                 input_mask = inputs[1] if input_mask is None else input_mask
                 query_mask = inputs[1] if query_mask is None else query_mask
             elif len(inputs) != 1:
                 raise ValueError(
-                    f"the model takes one input (or token ids and their mask); got {len(inputs)}."
+                    f"this model takes one input{', or token ids and their mask' * takes_mask}; "
+                    f"got {len(inputs)}."
                 )
+            if isinstance(self.config, baselines.ConvNetConfig):
+                for argument in (input_mask, query_mask, subsampled_output_points):
+                    if argument is not None:
+                        raise ValueError("a convolutional network takes no masks and no points.")
+                if patterns:
+                    raise ValueError("a convolutional network has no intermediates to capture.")
+                return baselines.ConvNet(self.config)(inputs[0], is_training=is_training), {}
             with capturing(patterns) as captured:
                 outputs = perceiver.Perceiver(self.config)(
                     inputs[0],

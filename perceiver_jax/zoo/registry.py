@@ -110,13 +110,18 @@ def build(name_or_config: str | ModelConfig, **overrides: Any) -> Model:
       The model. It holds no arrays: see `Model.init` and `Model.apply`.
 
     Raises:
-      ModelError: there is no model of that name.
+      ModelError: there is no model of that name, or the argument is no config.
       ConfigError: an override names no field, has a wrong type, or makes no valid model.
     """
     if isinstance(name_or_config, str):
         name, config = name_or_config, get_config(name_or_config)
-    else:
+    elif isinstance(name_or_config, ModelConfig):
         name, config = "", name_or_config
+    else:
+        raise ModelError(
+            "build() takes a name of list_models() or a model's config (zoo.PerceiverConfig); got "
+            f"{name_or_config!r:.80}."
+        )
     if overrides:
         config = config_lib.override(config, overrides)
     return Model(config, name)

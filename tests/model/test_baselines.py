@@ -1,6 +1,7 @@
 """The convolutional baseline: a plain network, which an input permutation does reach."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -46,5 +47,17 @@ def test_positions_are_further_channels():
 
 
 def test_images_of_another_size_are_named():
-    with pytest.raises(ValueError, match=r"\[any, 5, 7, 1\]; got \[2, 5, 6, 1\]"):
+    with pytest.raises(ValueError, match=r"\[batch, 5, 7, 1\]; got \[2, 5, 6, 1\]"):
         logits(CONFIG, IMAGES[:, :, :6])
+
+
+def test_what_a_convolutional_network_cannot_do_is_refused():
+    model = perceiver_jax.build(ConvNetConfig(shape=(5, 7), num_classes=3))
+    images = jnp.ones((2, 5, 7, 1))
+    params, state = model.init(jax.random.key(0))
+    with pytest.raises(ValueError, match="takes one input; got 0"):
+        model.apply(params, state, None)
+    with pytest.raises(ValueError, match="takes no masks"):
+        model.apply(params, state, None, images, input_mask=jnp.ones((2, 35)))
+    with pytest.raises(ValueError, match="no intermediates"):
+        model.apply(params, state, None, images, capture=True)

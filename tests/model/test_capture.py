@@ -59,7 +59,6 @@ def test_shared_cross_attends_are_told_apart_by_their_call():
     [
         (DECODER_CROSS, {f"{DECODER_CROSS}#0"}),
         (("*decoder*", "*/self_attention/*"), {f"{DECODER_CROSS}#0", f"{SELF}#0"}),
-        ("nothing", set()),
     ],
 )
 def test_patterns_choose(patterns, expected):

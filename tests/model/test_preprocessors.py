@@ -187,7 +187,7 @@ class TestErrors:
         ("shape", "words"),
         [
             ((2, 8, 12), "must have shape"),
-            ((2, 8, 12, 1), r"any, any, any, 3\]; got \[2, 8, 12, 1"),
+            ((2, 8, 12, 1), r"batch, y, x, 3\]; got \[2, 8, 12, 1"),
         ],
     )
     def test_images_of_a_wrong_shape(self, shape, words):
@@ -227,7 +227,7 @@ class TestErrors:
             abstract(preprocess(PointsPreprocessor, PointsConfig(5, FOURIER)), 1, 5, 3)
 
     def test_labels_of_another_width(self):
-        with pytest.raises(ValueError, match=r"labels must have shape \[any, 5\]; got \[2, 4\]"):
+        with pytest.raises(ValueError, match=r"labels must have shape \[batch, 5\]; got \[2, 4\]"):
             abstract(preprocess(OneHotPreprocessor, LabelConfig(5)), 2, 4)
 
     @pytest.mark.parametrize(

@@ -47,6 +47,27 @@ def test_running_mean() -> None:
     np.testing.assert_allclose(running_mean(values[:1], 9), [1.0])
 
 
+def test_a_note_on_the_training_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.axes import Axes
+
+    legends: list[list[str]] = []
+
+    def legend(axes: Axes, **_: object) -> None:
+        legends.append(axes.get_legend_handles_labels()[1])
+
+    monkeypatch.setattr(Axes, "legend", legend)
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text("".join(json.dumps(entry) + "\n" for entry in _entries(5)))
+    headline = Headline("top_1", "accuracy")
+    for note, label in (
+        (None, "train"),
+        ("label smoothing 0.1", "train (with label smoothing 0.1)"),
+    ):
+        legends.clear()
+        draw_curves(metrics, tmp_path / "p", title="t", headline=headline, train_note=note)
+        assert legends == [[label, "test"], ["train", "test"]]
+
+
 def test_missing_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(UserError, match="-m pip install matplotlib"):

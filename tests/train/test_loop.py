@@ -14,7 +14,7 @@ import pytest
 
 from perceiver_jax import config as config_lib
 from perceiver_jax.checkpoints.store import CheckpointStore
-from perceiver_jax.errors import CheckpointError, ConfigError, DataError
+from perceiver_jax.errors import CheckpointError, ConfigError, DataError, ModelError
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.evaluation import evaluate_checkpoint
 from perceiver_jax.train.interrupt import Interrupted
@@ -89,6 +89,20 @@ def test_crashes_leave_no_trace(tmp_path: Path, whole: Path, crashes: tuple[int,
         assert not (tmp_path / "final_metrics.json").exists()
     run(tmp_path)
     _assert_same_run(tmp_path, whole)
+
+
+@pytest.mark.parametrize(
+    ("crash_at", "shown"),
+    [(None, "fake, 23 steps in 0:"), (13, "fake, 23 steps, the last 11 of them in 0:")],
+)
+def test_the_time_is_told_of_what_was_done_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], crash_at: int | None, shown: str
+) -> None:
+    if crash_at is not None:
+        with pytest.raises(Crash):
+            run(tmp_path, crash_at=crash_at)  # the newest checkpoint is of step 12
+    run(tmp_path)
+    assert shown in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("steps", [(1, 2), (5, 9), (6, 23)])
@@ -242,8 +256,22 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 def test_an_unwritable_workdir(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "run", tmp_path / "file"):
-        with pytest.raises(CheckpointError, match="cannot be written: .*--workdir=DIR"):
+        with pytest.raises(
+            CheckpointError, match="/file is a file, not a directory; choose another --workdir"
+        ):
             run(path)
+    with pytest.raises(CheckpointError, match="cannot be written: File name too long.*--workdir"):
+        run(tmp_path / ("x" * 300))
+
+
+class Misfit(MLP):
+    def init(self, rng: jax.Array, *inputs: Any) -> tuple[Any, Any]:
+        return {"linear": {"w": inputs[0] @ np.zeros((3, 5))}}, {}
+
+
+def test_a_model_whose_widths_do_not_meet(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="The model of this config cannot be built: .*[(]3,?"):
+        train(experiment(), tmp_path, model=Misfit())
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:

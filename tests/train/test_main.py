@@ -69,6 +69,26 @@ def test_help() -> None:
         assert part in out
 
 
+def test_a_model_that_cannot_be_built(tmp_path: Path) -> None:
+    experiment = ROOT / "experiments" / "digits.py"
+    code, out, err = _finish(
+        _start("train", f"--config={experiment}", f"--workdir={tmp_path / 'run'}",
+               "--config.model.encoder.self_attend_heads=7")
+    )  # fmt: skip
+    assert code == 2
+    assert "error: " in err and "7" in err
+    assert "Traceback" not in out + err and len(err.splitlines()) < 10
+
+
+def test_an_interrupt_before_the_loop_ends_the_program(tmp_path: Path) -> None:
+    interrupted = tmp_path / "interrupted.py"
+    interrupted.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    code, out, err = _finish(
+        _start("train", f"--config={interrupted}", f"--workdir={tmp_path / 'run'}")
+    )
+    assert (code, out, err) == (130, "", "\nInterrupted.\n")
+
+
 def _wait_for_step(workdir: Path, step: int, process: subprocess.Popen) -> None:
     metrics = workdir / "metrics.jsonl"
     while process.poll() is None:

@@ -56,8 +56,32 @@ def test_a_terminal_gets_one_line_that_moves(clock: list[float]) -> None:
     progress.finish()
     shown = stream.getvalue()
     assert shown.count("\n") == 2  # after the message, and at the end
-    assert "\r\x1b[Kstep 2/4  ██████████░░░░░░░░░░" in shown
+    assert "\r\x1b[Kstep 2/4  █████░░░░░  50%  ETA 0:02" in shown
     assert "\r\x1b[Khello\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (100, "step 501/4000  █░░░░░░░░░  13%  ETA 1:10  loss 1.5000  12,800 ex/s  lr 2.0e-03"),
+        (79, "step 501/4000  █░░░░░░░░░  ETA 1:10  loss 1.5000  12,800 ex/s  lr 2.0e-03"),
+        (70, "step 501/4000  █░░░░░░░░░  ETA 1:10  loss 1.5000  12,800 ex/s"),
+        (50, "step 501/4000  13%  ETA 1:10  loss 1.5000"),
+        (30, "step 501/4000  ETA 1:10"),
+        (10, "step 501/"),
+    ],
+)
+def test_a_narrow_terminal_keeps_what_matters(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch, columns: int, shown: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream = Terminal()
+    progress = Progress(num_steps=4000, batch_size=256, stream=stream)
+    progress.update(1, 1.0, 0.1)
+    clock[0] += 10.0
+    progress.update(501, 1.5, 2e-3)
+    assert stream.getvalue().rsplit("\x1b[K", 1)[1] == shown
+    assert len(shown) < columns
 
 
 def test_the_last_step_is_always_shown(clock: list[float]) -> None:
