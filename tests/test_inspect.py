@@ -95,5 +95,5 @@ def test_mistakes_are_answered():
     assert "nowhere.py" in fails("--config=experiments/nowhere.py")
     assert "'mlm'" in fails("mlm")
     # Widths that only meet inside the model.
-    message = fails("--model=imagenet_fourier", "--config.encoder.self_attend_heads=7")
+    message = fails("--model=imagenet_fourier", "--config.encoder.cross_attend_heads=7")
     assert "not divisible by num_heads=7" in message

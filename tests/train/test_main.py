@@ -73,7 +73,7 @@ def test_a_model_that_cannot_be_built(tmp_path: Path) -> None:
     experiment = ROOT / "experiments" / "digits.py"
     code, out, err = _finish(
         _start("train", f"--config={experiment}", f"--workdir={tmp_path / 'run'}",
-               "--config.model.encoder.self_attend_heads=7")
+               "--config.model.encoder.cross_attend_heads=7")
     )  # fmt: skip
     assert code == 2
     assert "error: " in err and "7" in err
