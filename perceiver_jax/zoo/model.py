@@ -110,7 +110,7 @@ class Model:
             query_mask=jax.tree.map(jnp.asarray, query_mask),
             subsampled_output_points=jax.tree.map(jnp.asarray, subsampled_output_points),
         )
-        if patterns and not captured:
+        if patterns and not captured and isinstance(self.config, perceiver.PerceiverConfig):
             raise ValueError(
                 f"capture={capture!r} matches no module of this model; True captures all, and the "
                 "keys of what comes back are the names."
@@ -158,8 +158,6 @@ class Model:
                 for argument in (input_mask, query_mask, subsampled_output_points):
                     if argument is not None:
                         raise ValueError("a convolutional network takes no masks and no points.")
-                if patterns:
-                    raise ValueError("a convolutional network has no intermediates to capture.")
                 return baselines.ConvNet(self.config)(inputs[0], is_training=is_training), {}
             with capturing(patterns) as captured:
                 outputs = perceiver.Perceiver(self.config)(

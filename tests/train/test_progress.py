@@ -63,8 +63,8 @@ def test_a_terminal_gets_one_line_that_moves(clock: list[float]) -> None:
 @pytest.mark.parametrize(
     ("columns", "shown"),
     [
-        (100, "step 501/4000  █░░░░░░░░░  13%  ETA 1:10  loss 1.5000  12,800 ex/s  lr 2.0e-03"),
-        (79, "step 501/4000  █░░░░░░░░░  ETA 1:10  loss 1.5000  12,800 ex/s  lr 2.0e-03"),
+        (80, "step 501/4000  █░░░░░░░░░  13%  ETA 1:10  loss 1.5000  12,800 ex/s  lr 2.0e-03"),
+        (78, "step 501/4000  █░░░░░░░░░  ETA 1:10  loss 1.5000  12,800 ex/s  lr 2.0e-03"),
         (70, "step 501/4000  █░░░░░░░░░  ETA 1:10  loss 1.5000  12,800 ex/s"),
         (50, "step 501/4000  13%  ETA 1:10  loss 1.5000"),
         (30, "step 501/4000  ETA 1:10"),
