@@ -1,4 +1,4 @@
-"""Scaled dot-product attention: the definition that every faster route must equal.
+"""Scaled dot-product attention: the definition, and the route for weights too large to exist.
 
 Perceiver IO, App. E.1, equations 1 to 3. A query that may attend to no key at all gives zeros,
 as in the released models (not the mean of the values, as a bare softmax would).
@@ -6,6 +6,12 @@ as in the released models (not the mean of the values, as a bare softmax would).
 
 import jax
 import jax.numpy as jnp
+
+# Attention weights that would take more bytes than this are never held whole. It lets the ImageNet
+# models' 512 x 50,176 weights of a few examples be, and catches optical flow's 2,048 x 182,528.
+MAX_WEIGHTS_BYTES = 512 * 2**20
+# Bytes of the weights that are held at a time then.
+CHUNK_BYTES = 128 * 2**20
 
 
 def attend(
@@ -62,6 +68,53 @@ def attend(
 
     attended = jnp.einsum("bhqk,bkhd->bqhd", dropped.astype(values.dtype), values)
     return attended.reshape(batch, num_queries, num_heads * v_width), weights
+
+
+def needs_chunks(queries: jax.Array, keys: jax.Array) -> bool:  # [b, q, h, d], [b, k, h, d]
+    """Says whether the attention weights are too large to be held whole."""
+    batch, num_queries, num_heads, _ = queries.shape
+    return 4 * batch * num_heads * num_queries * keys.shape[1] > MAX_WEIGHTS_BYTES
+
+
+def attend_in_chunks(
+    queries: jax.Array,  # [b, q, h, d_qk]
+    keys: jax.Array,  # [b, k, h, d_qk]
+    values: jax.Array,  # [b, k, h, d_v]
+    mask: jax.Array | None = None,  # [b, q, k]
+    *,
+    chunk_size: int | None = None,
+) -> jax.Array:  # [b, q, h * d_v]
+    """The attended values of `attend`, a few queries after the other, without dropout.
+
+    Each query's softmax is still taken over all keys at once, so the result is that of `attend`.
+    Memory is that of one chunk of weights, in the backward pass too, where they are made again.
+
+    Args:
+      queries: see `attend`, as for the next three.
+      keys: see `attend`.
+      values: see `attend`.
+      mask: see `attend`.
+      chunk_size: queries at a time; None: as many as have weights of `CHUNK_BYTES`.
+    """
+    _check_shapes(queries, keys, values, mask)
+    batch, num_queries, num_heads, _ = queries.shape
+    if chunk_size is None:
+        chunk_size = max(CHUNK_BYTES // (4 * batch * num_heads * keys.shape[1]), 1)
+    num_chunks = -(-num_queries // chunk_size)
+    chunk_size = -(-num_queries // num_chunks)  # No chunk nearly empty.
+
+    def split(x: jax.Array) -> jax.Array:  # [b, q, ...] -> [chunks, b, q / chunks, ...]
+        missing = num_chunks * chunk_size - num_queries
+        x = jnp.pad(x, [(0, 0), (0, missing)] + [(0, 0)] * (x.ndim - 2))
+        return jnp.moveaxis(x.reshape(batch, num_chunks, chunk_size, *x.shape[2:]), 1, 0)
+
+    @jax.checkpoint
+    def chunk(inputs: tuple[jax.Array, jax.Array | None]) -> jax.Array:
+        return attend(inputs[0], keys, values, inputs[1])[0]
+
+    attended = jax.lax.map(chunk, (split(queries), None if mask is None else split(mask)))
+    attended = jnp.moveaxis(attended, 0, 1)
+    return attended.reshape(batch, num_chunks * chunk_size, -1)[:, :num_queries]
 
 
 def cross_attention_mask(

@@ -82,20 +82,25 @@ class Attention(hk.Module):
                     f"multiple of {self.num_heads} for {what}, or another number of heads."
                 )
 
-        queries = linear(qk_channels, init_scale=self.init_scale)(inputs_q)
-        keys = linear(qk_channels, init_scale=self.init_scale)(inputs_kv)
-        values = linear(v_channels, init_scale=self.init_scale)(inputs_kv)
+        queries = self._split_heads(linear(qk_channels, init_scale=self.init_scale)(inputs_q))
+        keys = self._split_heads(linear(qk_channels, init_scale=self.init_scale)(inputs_kv))
+        values = self._split_heads(linear(v_channels, init_scale=self.init_scale)(inputs_kv))
 
         use_dropout = is_training and self.dropout_prob > 0.0
-        attended, weights = attention.attend(
-            self._split_heads(queries),
-            self._split_heads(keys),
-            self._split_heads(values),
-            mask,
-            dropout_rate=self.dropout_prob if use_dropout else 0.0,
-            dropout_key=hk.next_rng_key() if use_dropout else None,
-        )
-        capture.record(weights)
+        # Who asks for the weights gets them, whatever memory they take.
+        whole = use_dropout or capture.wanted() or not attention.needs_chunks(queries, keys)
+        if whole:
+            attended, weights = attention.attend(
+                queries,
+                keys,
+                values,
+                mask,
+                dropout_rate=self.dropout_prob if use_dropout else 0.0,
+                dropout_key=hk.next_rng_key() if use_dropout else None,
+            )
+            capture.record(weights)
+        else:
+            attended = attention.attend_in_chunks(queries, keys, values, mask)
         return linear(
             output_channels,
             init_scale=self.init_scale * self.final_init_scale_multiplier,

@@ -26,8 +26,11 @@ class _Recorder:
     def add(self, name: str, value: jax.Array) -> None:
         call = self._calls.get(name, 0)
         self._calls[name] = call + 1
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in self.patterns):
+        if self.matches(name):
             self.values[f"{name}#{call}"] = value
+
+    def matches(self, name: str) -> bool:
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.patterns)
 
 
 _recorder: contextvars.ContextVar[_Recorder | None] = contextvars.ContextVar(
@@ -49,6 +52,13 @@ def capturing(patterns: tuple[str, ...]) -> Iterator[Captured]:
         yield recorder.values
     finally:
         _recorder.reset(token)
+
+
+def wanted() -> bool:
+    """Says whether somebody asked for what the Haiku module that is running would record."""
+    recorder = _recorder.get()
+    name = hk.experimental.current_name()
+    return recorder is not None and recorder.matches(name)
 
 
 def record(value: jax.Array) -> None:

@@ -2,9 +2,23 @@
 
 import dataclasses
 import math
+from typing import Literal
 
 import haiku as hk
 import jax
+
+# How the stem pads its convolution and its pooling:
+#   'same'   as released, by XLA's rule: more at the end, and sizes are halved, rounded up;
+#   'torch'  as Hugging Face's port: 3 on each side, and no padding of the pooling.
+StemPadding = Literal["same", "torch"]
+
+
+def stem_output_size(size: int, num_layers: int, padding: StemPadding) -> int:
+    """Height or width after `num_layers` of `Conv2DDownsample`."""
+    for _ in range(num_layers):
+        convolved = -(-size // 2)
+        size = -(-convolved // 2) if padding == "same" else (convolved - 3) // 2 + 1
+    return size
 
 
 @dataclasses.dataclass
@@ -17,6 +31,7 @@ class Conv2DDownsample(hk.Module):
     num_layers: int = 1  # How often the size is quartered.
     num_channels: int = 64  # Width of the output.
     use_batch_norm: bool = True  # Whether batch norm stands between convolution and ReLU.
+    padding: StemPadding = "same"  # See above.
     name: str | None = None
 
     def __post_init__(self) -> None:
@@ -29,7 +44,7 @@ class Conv2DDownsample(hk.Module):
                     self.num_channels,
                     kernel_shape=7,
                     stride=2,
-                    padding="SAME",
+                    padding="SAME" if self.padding == "same" else [(3, 3), (3, 3)],
                     with_bias=False,
                     name="conv",
                 )
@@ -46,14 +61,15 @@ class Conv2DDownsample(hk.Module):
                 )
 
     def __call__(self, images: jax.Array, *, is_training: bool) -> jax.Array:
-        """Maps [b, y, x, c] to [b, y / 4^layers, x / 4^layers, num_channels], rounded up."""
+        """Maps [b, y, x, c] to [b, y', x', num_channels], sizes as in `stem_output_size`."""
         x = images
         for layer, conv in enumerate(self._convs):
             x = conv(x)
             if self.use_batch_norm:
                 x = self._norms[layer](x, is_training=is_training)
             x = jax.nn.relu(x)
-            x = hk.max_pool(x, window_shape=(1, 3, 3, 1), strides=(1, 2, 2, 1), padding="SAME")
+            pooled = "SAME" if self.padding == "same" else "VALID"
+            x = hk.max_pool(x, window_shape=(1, 3, 3, 1), strides=(1, 2, 2, 1), padding=pooled)
         return x
 
 

@@ -2,11 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from perceiver_jax.model import decoders, encoder, multimodal, postprocessors, preprocessors
+from perceiver_jax.model.position_encoding import LearnedConfig
 from perceiver_jax.model.preprocessors import Elements
 from perceiver_jax.typing import Inputs, Outputs
 
@@ -41,6 +43,7 @@ class PerceiverConfig:
     decoder: DecoderConfig
     postprocessor: PostprocessorConfig | None = None  # What becomes of the decoded elements.
     exact_gelu: bool = False  # The erf form of GELU; the released models use the tanh form.
+    mask_outputs: bool = True  # Whether the mask of text wipes the outputs of padding, too.
     encoder_name: str = "perceiver_encoder"  # The encoder's name in the parameter tree.
 
     def __post_init__(self) -> None:
@@ -61,6 +64,14 @@ class PerceiverConfig:
             self.preprocessor, preprocessors.TokensConfig
         ):
             raise ValueError("a tied embedding needs a preprocessor that embeds tokens.")
+
+
+class Encoded(NamedTuple):
+    """What decoding needs: it can be decoded any number of times, a part of the outputs each."""
+
+    latents: jax.Array  # [b, n, d]
+    elements: Elements  # What the queries read of the inputs: flow's features, or no elements.
+    output_mask: jax.Array | None = None  # [b, o], for text: which outputs read the latents.
 
 
 class Perceiver:
@@ -127,9 +138,36 @@ class Perceiver:
         subsampled_output_points: jax.Array | Mapping[str, jax.Array | None] | None = None,  # [p]
     ) -> Outputs:
         """Answers `inputs`; see `zoo.Model.apply` for the arguments."""
+        encoded = self.encode(inputs, is_training=is_training, input_mask=input_mask)
+        return self.decode(
+            encoded,
+            is_training=is_training,
+            query_mask=query_mask,
+            subsampled_output_points=subsampled_output_points,
+        )
+
+    def encode(
+        self,
+        inputs: Inputs,
+        *,
+        is_training: bool = False,
+        input_mask: jax.Array | None = None,  # [b, m]
+    ) -> Encoded:
+        """Everything up to the latents."""
         elements = self._preprocess(inputs, is_training=is_training)
         latents = self._encode(elements.features, input_mask, is_training=is_training)
+        return Encoded(latents, _read_by_queries(self.config.decoder, elements))
 
+    def decode(
+        self,
+        encoded: Encoded,
+        *,
+        is_training: bool = False,
+        query_mask: jax.Array | Mapping[str, jax.Array] | None = None,  # [b, o]
+        subsampled_output_points: jax.Array | Mapping[str, jax.Array | None] | None = None,  # [p]
+    ) -> Outputs:
+        """Everything from the latents on."""
+        latents, elements = encoded.latents, encoded.elements
         if isinstance(self._decoder, decoders.ProjectionDecoder):
             _refuse("query_mask", query_mask, "its decoder has no queries")
             _refuse("subsampled_output_points", subsampled_output_points, "it has one output")
@@ -148,6 +186,33 @@ class Perceiver:
         query = self._decoder.decoder_query(elements, _array(subsampled_output_points))
         mask = _array(query_mask)
         return self._postprocess(self._decoder(query, latents, mask, is_training=is_training))
+
+
+def _read_by_queries(config: DecoderConfig, elements: Elements) -> Elements:
+    """What the decoder's queries read of the inputs; elsewhere no elements, so as to cost nothing.
+
+    Queries that read nothing still take their batch size and dtype from here.
+    """
+
+    def kept(query: decoders.QueryConfig | None, elements: Elements) -> Elements:
+        if query is None or query.concat_inputs:
+            return elements
+        return Elements(elements.features[:, :0], elements.without_position[:, :0])
+
+    if isinstance(config, multimodal.MultimodalDecoderConfig):
+        by_modality = {
+            name: kept(config.queries.get(name, _READS_NOTHING), part)
+            for name, part in elements.by_modality.items()
+        }
+        return kept(_READS_NOTHING, elements)._replace(by_modality=by_modality)
+    if isinstance(config, decoders.DecoderConfig):
+        return kept(config.query, elements)
+    if isinstance(config, decoders.FlowDecoderConfig | decoders.VideoDecoderConfig):
+        return kept(config.decoder.query, elements)
+    return kept(_READS_NOTHING, elements)
+
+
+_READS_NOTHING = decoders.QueryConfig(shape=(1,), position=LearnedConfig(1))
 
 
 def _refuse(name: str, value: object, reason: str) -> None:

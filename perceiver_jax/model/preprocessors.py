@@ -98,6 +98,7 @@ class ImageConfig:
     temporal_downsample: int = 1  # Step or depth of a patch in time.
     prep_channels: int | None = None  # Width after conv, conv1x1, or a linear layer on patches.
     use_batch_norm: bool = True  # Whether prep 'conv' has batch norm.
+    stem_padding: convolutions.StemPadding = "same"  # How prep 'conv' pads; see convolutions.py.
     neighbourhood: int = 1  # Side of the surroundings each pixel brings along (flow: 3).
     position: PositionConfig | None = None  # The position encoding.
     project_position_to: int | None = None  # Width the encoding is projected to.
@@ -128,6 +129,12 @@ class ImageConfig:
         """Size of the grid of elements at the natural input size."""
         *time, height, width = self.shape
         dims = [-(-size // self.spatial_downsample) for size in (height, width)]
+        if self.prep == "conv":
+            layers = convolutions.exact_log(self.spatial_downsample, 4, "spatial_downsample")
+            dims = [
+                convolutions.stem_output_size(size, layers, self.stem_padding)
+                for size in (height, width)
+            ]
         time = [-(-size // self.temporal_downsample) for size in time]
         if self.prep == "patches" and time == [1]:
             time = []
@@ -152,6 +159,7 @@ class ImagePreprocessor(PositionedPreprocessor):
                 ),
                 num_channels=config.prep_channels,
                 use_batch_norm=config.use_batch_norm,
+                padding=config.stem_padding,
             )
         elif config.prep == "conv1x1":
             assert config.prep_channels is not None
@@ -325,21 +333,21 @@ class TokensPreprocessor:
         )
 
     def __call__(self, ids: jax.Array, *, is_training: bool = False) -> Elements:
-        """Preprocesses ids [b, length].
+        """Preprocesses ids [b, m], of the model's length or shorter.
 
         Raises:
-          ValueError: the ids are no integers or not padded to the model's length.
+          ValueError: the ids are no integers or more than the model's length.
         """
         del is_training
         if not jnp.issubdtype(ids.dtype, jnp.integer):
             raise ValueError(f"token ids must be integers; got {ids.dtype}.")
-        if ids.ndim != 2 or ids.shape[1] != self.config.length:
+        if ids.ndim != 2 or ids.shape[1] > self.config.length:
             raise ValueError(
-                f"token ids must have shape [batch, {self.config.length}]; got {list(ids.shape)}. "
-                "Pad with 0 (PAD) or cut, and mask the padding with 0."
+                f"token ids must have shape [batch, up to {self.config.length}]; got "
+                f"{list(ids.shape)}. Cut the text, or run it in parts."
             )
         embedded = self.embed(ids)
-        return Elements(embedded + self._positions(), embedded)
+        return Elements(embedded + self._positions()[: ids.shape[1]], embedded)
 
 
 def _per_frame(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:

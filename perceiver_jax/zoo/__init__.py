@@ -36,7 +36,7 @@ from perceiver_jax.model.preprocessors import (
     PointsConfig,
     TokensConfig,
 )
-from perceiver_jax.zoo.model import Model, ModelConfig, count
+from perceiver_jax.zoo.model import Encoded, Model, ModelConfig, count
 from perceiver_jax.zoo.registry import build, get_config, list_models
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "ClassificationDecoderConfig",
     "ConvNetConfig",
     "DecoderConfig",
+    "Encoded",
     "EncoderConfig",
     "FlowDecoderConfig",
     "FourierConfig",

@@ -11,7 +11,9 @@ import jax.numpy as jnp
 
 from perceiver_jax.model import baselines, perceiver
 from perceiver_jax.model.capture import capturing
+from perceiver_jax.model.decoders import DecoderConfig
 from perceiver_jax.model.multimodal import ModalityConfig, MultimodalConfig
+from perceiver_jax.model.perceiver import Encoded
 from perceiver_jax.model.preprocessors import (
     AudioConfig,
     ImageConfig,
@@ -29,7 +31,8 @@ class Model:
 
     Inputs, by kind of model:
       images [b, y, x, c]; frames [b, 2, y, x, 3]; points [b, m, 3]; sound [b, samples, 1];
-      token ids [b, m], then optionally their mask [b, m]; for several modalities one dict by name.
+      token ids [b, m], m up to the model's length, then optionally their mask [b, m]; for several
+      modalities one dict by name.
     """
 
     config: ModelConfig
@@ -134,6 +137,102 @@ class Model:
         """Number of values that are not trained: batch-norm averages and counters."""
         return count(self.abstract_params()[1])
 
+    def encode(
+        self,
+        params: Params,
+        state: State,
+        *inputs: Inputs,
+        input_mask: jax.Array | None = None,
+    ) -> Encoded:
+        """Runs the model up to its latents, in evaluation: for many outputs, decoded in parts.
+
+        Args:
+          params: parameters.
+          state: state.
+          *inputs: see the class.
+          input_mask: see `apply`.
+
+        Returns:
+          What `decode` takes: `decode(params, state, encode(params, state, x))` equals `apply`.
+
+        Raises:
+          ValueError: an input or a mask does not fit the model, or it is no Perceiver.
+        """
+
+        def forward(inputs: tuple, input_mask: Any) -> Encoded:
+            whole, input_mask, output_mask = self._split_masks(inputs, input_mask)
+            encoded = perceiver.Perceiver(self._perceiver_config()).encode(
+                whole, input_mask=input_mask
+            )
+            return encoded._replace(output_mask=output_mask)
+
+        return hk.transform_with_state(forward).apply(
+            params,
+            state,
+            None,
+            jax.tree.map(jnp.asarray, inputs),
+            None if input_mask is None else jnp.asarray(input_mask),
+        )[0]
+
+    def decode(
+        self,
+        params: Params,
+        state: State,
+        encoded: Encoded,
+        *,
+        query_mask: jax.Array | Mapping[str, jax.Array] | None = None,
+        subsampled_output_points: jax.Array | Mapping[str, jax.Array | None] | None = None,
+    ) -> Outputs:
+        """Computes all outputs, or some, of what `encode` returned.
+
+        Args:
+          params: parameters.
+          state: state.
+          encoded: from `encode`, of the same parameters.
+          query_mask: see `apply`; None: the one that the inputs of `encode` stand for.
+          subsampled_output_points: see `apply`.
+        """
+
+        def forward(encoded: Encoded, query_mask: Any, points: Any) -> Outputs:
+            query_mask = _chosen_mask(query_mask, encoded.output_mask, points)
+            return perceiver.Perceiver(self._perceiver_config()).decode(
+                encoded, query_mask=query_mask, subsampled_output_points=points
+            )
+
+        return hk.transform_with_state(forward).apply(
+            params,
+            state,
+            None,
+            encoded,
+            jax.tree.map(jnp.asarray, query_mask),
+            jax.tree.map(jnp.asarray, subsampled_output_points),
+        )[0]
+
+    def _perceiver_config(self) -> perceiver.PerceiverConfig:
+        if not isinstance(self.config, perceiver.PerceiverConfig):
+            raise ValueError("a convolutional network has no latents to encode to or decode from.")
+        return self.config
+
+    def _split_masks(
+        self, inputs: tuple, input_mask: Any
+    ) -> tuple[Any, Any, Any]:  # the model's input, the inputs' mask, the outputs' mask
+        """Lets the second input of text stand for its masks."""
+        config = self.config
+        takes_mask = not isinstance(config, baselines.ConvNetConfig) and isinstance(
+            config.preprocessor, TokensConfig
+        )
+        if len(inputs) == 1:
+            return inputs[0], input_mask, None
+        if not takes_mask or len(inputs) != 2:
+            raise ValueError(
+                f"this model takes one input{', or token ids and their mask' * takes_mask}; "
+                f"got {len(inputs)}."
+            )
+        assert isinstance(config, perceiver.PerceiverConfig)
+        tokens, mask = inputs
+        output_mask = _output_mask(config, mask) if config.mask_outputs else None
+        return tokens, mask if input_mask is None else input_mask, output_mask
+
     def _transformed(
         self, is_training: bool, patterns: tuple[str, ...] = ()
     ) -> hk.TransformedWithState:
@@ -143,25 +242,16 @@ class Model:
             query_mask: Any = None,
             subsampled_output_points: Any = None,
         ) -> tuple[Outputs, Captured]:
-            takes_mask = not isinstance(self.config, baselines.ConvNetConfig) and isinstance(
-                self.config.preprocessor, TokensConfig
-            )
-            if takes_mask and len(inputs) == 2:
-                input_mask = inputs[1] if input_mask is None else input_mask
-                query_mask = inputs[1] if query_mask is None else query_mask
-            elif len(inputs) != 1:
-                raise ValueError(
-                    f"this model takes one input{', or token ids and their mask' * takes_mask}; "
-                    f"got {len(inputs)}."
-                )
+            whole, input_mask, output_mask = self._split_masks(inputs, input_mask)
+            query_mask = _chosen_mask(query_mask, output_mask, subsampled_output_points)
             if isinstance(self.config, baselines.ConvNetConfig):
                 for argument in (input_mask, query_mask, subsampled_output_points):
                     if argument is not None:
                         raise ValueError("a convolutional network takes no masks and no points.")
-                return baselines.ConvNet(self.config)(inputs[0], is_training=is_training), {}
+                return baselines.ConvNet(self.config)(whole, is_training=is_training), {}
             with capturing(patterns) as captured:
                 outputs = perceiver.Perceiver(self.config)(
-                    inputs[0],
+                    whole,
                     is_training=is_training,
                     input_mask=input_mask,
                     query_mask=query_mask,
@@ -170,6 +260,26 @@ class Model:
             return outputs, captured
 
         return hk.transform_with_state(forward)
+
+
+def _chosen_mask(query_mask: Any, output_mask: jax.Array | None, points: Any) -> Any:
+    """The caller's mask of the outputs that are computed, or else the one that text stands for."""
+    if query_mask is not None or output_mask is None or points is None:
+        return output_mask if query_mask is None else query_mask
+    return output_mask[:, points]
+
+
+def _output_mask(
+    config: perceiver.PerceiverConfig, mask: jax.Array
+) -> jax.Array | None:  # [b, m] -> [b, o]
+    """The mask of outputs that the mask of text stands for, if there is an output a token."""
+    assert isinstance(config.preprocessor, TokensConfig)
+    length = config.preprocessor.length
+    query = config.decoder.query if isinstance(config.decoder, DecoderConfig) else None
+    if query is None or query.shape != (length,):
+        return None
+    # Outputs beyond shorter text are those of padding.
+    return jnp.pad(mask, [(0, 0), (0, length - mask.shape[1])])
 
 
 def count(tree: Params | State) -> int:

@@ -167,11 +167,35 @@ def test_neighbourhood_of_both_frames_is_one_element():
     np.testing.assert_array_equal(features[0, 7], around.reshape(-1))
 
 
+def torch_stem(height: int, width: int) -> ImageConfig:
+    return ImageConfig(
+        (height, width),
+        prep="conv",
+        prep_channels=5,
+        spatial_downsample=4,
+        stem_padding="torch",
+    )
+
+
+def test_torch_padding_counts_what_the_stem_makes():
+    config = torch_stem(20, 14)
+    f = hk.transform_with_state(preprocess(ImagePreprocessor, config, is_training=True))
+    key, images = jax.random.key(0), jax.ShapeDtypeStruct((1, 20, 14, 3), jnp.float32)
+    variables = jax.eval_shape(f.init, key, images)
+    elements, _ = jax.eval_shape(f.apply, *variables, key, images)
+    assert config.index_dims == (4, 3)
+    assert elements.features.shape == (1, 12, 5)
+
+
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
         (ImageConfig((8, 12)), (8, 12)),
         (ImageConfig((17, 13), prep="conv", prep_channels=5, spatial_downsample=4), (5, 4)),
+        # Hugging Face's counts, at 224 x 224 and of its small models in tests/golden/hf_small.
+        (torch_stem(224, 224), (55, 55)),
+        (torch_stem(32, 40), (7, 9)),
+        (torch_stem(37, 29), (9, 7)),
         (ImageConfig((4, 8, 12), prep="patches", spatial_downsample=4), (4, 2, 3)),
         (ImageConfig((2, 8, 12), prep="patches", temporal_downsample=2), (8, 12)),
         (ImageConfig((4, 8, 12), spatial_downsample=4, temporal_downsample=2), (2, 2, 3)),
@@ -232,7 +256,7 @@ class TestErrors:
 
     @pytest.mark.parametrize(
         ("shape", "dtype", "words"),
-        [((2, 9), jnp.int32, "Pad with 0"), ((2, 8), jnp.float32, "integers; got float32")],
+        [((2, 9), jnp.int32, "Cut the text"), ((2, 8), jnp.float32, "integers; got float32")],
     )
     def test_tokens(self, shape, dtype, words):
         config = TokensConfig(length=8)
