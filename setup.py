@@ -32,11 +32,17 @@ CORE = [
     "numpy>=2.4.6",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12.8",
+    "safetensors>=0.8.0",
+    "tqdm>=4.70.1",
 ]
 
 EXTRAS = {
     # experiments/digits.py: scikit-learn ships the images, matplotlib draws the curves.
     "digits": ["matplotlib>=3.11.2", "scikit-learn>=1.9.1"],
+    # perceiver_jax.predict: reading images and drawing results; video and sound through FFmpeg.
+    "predict": ["av>=18.1.0", "matplotlib>=3.11.2", "pillow>=13.0.0"],
+    # Only tests of Hugging Face exports, and reading a pytorch_model.bin, need these.
+    "hf": ["torch>=2.13", "transformers>=5.23"],
     # Public data sets, prepared once by TFDS as ArrayRecord and then read without TensorFlow.
     "data": ["array-record>=0.8.6", "pillow>=13.0.0", "tensorflow-datasets>=4.9.10"],
     # Only `tfds` preparing such a set needs TensorFlow itself; nothing here imports it.
@@ -46,6 +52,7 @@ EXTRAS = {
 }
 EXTRAS["dev"] = [
     *EXTRAS["digits"],
+    *EXTRAS["predict"],
     "chex>=0.1.92",
     "hypothesis>=6.170",
     "mypy>=2.4",
@@ -72,7 +79,7 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["perceiver_jax", "perceiver_jax.*"]),
-    package_data={"perceiver_jax": ["py.typed"]},
+    package_data={"perceiver_jax": ["py.typed", "infer/class_names/*.txt"]},
     python_requires=">=3.11",
     install_requires=CORE,
     extras_require=EXTRAS,

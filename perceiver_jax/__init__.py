@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from perceiver_jax._version import __version__
 
 if TYPE_CHECKING:
+    from perceiver_jax.checkpoints.load import load_checkpoint
     from perceiver_jax.zoo import Model, build, list_models
 
-__all__ = ["Model", "__version__", "build", "list_models"]
+__all__ = ["Model", "__version__", "build", "list_models", "load_checkpoint"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +22,8 @@ def __getattr__(name: str) -> Any:
         from perceiver_jax import zoo
 
         return getattr(zoo, name)
+    if name == "load_checkpoint":
+        from perceiver_jax.checkpoints.load import load_checkpoint
+
+        return load_checkpoint
     raise AttributeError(f"module 'perceiver_jax' has no attribute {name!r}")

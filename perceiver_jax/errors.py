@@ -102,3 +102,24 @@ def run_main(
             return EXIT_INTERRUPTED
 
     app.run(guarded, argv=None if argv is None else list(argv))
+
+
+def run_main_with_overrides(
+    main: Callable[[Sequence[str], dict[str, str]], int | None], define_flags: Callable[[], None]
+) -> None:
+    """Runs an entry point that takes `--config.NAME=VALUE`; see `run_main`.
+
+    Args:
+      main: takes what absl leaves of the command line, and the overrides as text by dotted name.
+      define_flags: defines the entry point's flags.
+    """
+    exit_on_interrupt()
+    from perceiver_jax.config import split_overrides
+
+    try:
+        argv, changes = split_overrides(sys.argv)
+    except UserError as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    define_flags()
+    run_main(lambda rest: main(rest, changes), argv)

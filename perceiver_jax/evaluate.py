@@ -1,5 +1,9 @@
 """Evaluates a checkpoint: `python -m perceiver_jax.evaluate --workdir=DIR`.
 
+  --workdir=DIR                               the newest checkpoint of a run
+  --workdir=DIR --step=400                    an earlier one
+  --config=FILE.py --checkpoint=PATH          weights of any format, on an experiment's data
+
 Prints one line of JSON: {"name": ..., "step": ..., "split": ..., "examples": ..., "loss": ...}.
 """
 
@@ -8,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 # Nothing heavy here: until `exit_on_interrupt` has been called, Ctrl-C shows a traceback.
-from perceiver_jax.errors import UserError, exit_on_interrupt, run_main
+from perceiver_jax.errors import UserError, run_main_with_overrides
 
 
 def define_flags() -> None:
@@ -18,34 +22,68 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "workdir", None, "Work directory of a run of `python -m perceiver_jax.train`."
     )
+    flags.DEFINE_string(
+        "config",
+        None,
+        "Experiment file FILE.py[:VARIANT], for --checkpoint; any field of it is changed by "
+        "--config.NAME=VALUE.",
+    )
+    flags.DEFINE_string(
+        "checkpoint", None, "File or folder with weights of any format, in place of a run's."
+    )
     flags.DEFINE_integer("step", None, "The checkpoint to evaluate; the newest one if not given.")
     flags.DEFINE_string(
         "split", None, "The split to evaluate; the one of the experiment's config if not given."
     )
 
 
-def main(argv: Sequence[str]) -> None:
-    """Entry point."""
+def evaluate_main(argv: Sequence[str], changes: dict[str, str]) -> None:
+    """Entry point.
+
+    Args:
+      argv: what absl left of the command line.
+      changes: overrides of the experiment's config, as text by dotted name.
+    """
     from absl import flags
 
     arguments = flags.FLAGS
     if len(argv) > 1:
         raise UserError(f"Unexpected argument {argv[1]!r}; see --help.")
-    if not arguments.workdir:
-        raise UserError("Give the work directory of a run: --workdir=DIR.")
+    if bool(arguments.workdir) == bool(arguments.checkpoint):
+        raise UserError(
+            "Give the work directory of a run (--workdir=DIR), or weights and the experiment that "
+            "they are evaluated by (--checkpoint=PATH --config=FILE.py)."
+        )
+    for_run = arguments.workdir is not None
+    for name, given in (("step", arguments.step is not None), ("config", bool(arguments.config))):
+        if given and for_run != (name == "step"):
+            raise UserError(
+                f"--{name} does not go with --{'workdir' if for_run else 'checkpoint'}."
+            )
+    if not for_run and not arguments.config:
+        raise UserError("--checkpoint needs the experiment that evaluates it: --config=FILE.py.")
+    if for_run and changes:
+        raise UserError(
+            f"--config.{next(iter(changes))} does not go with --workdir: a run has its own."
+        )
     # Imported late, so that --help answers at once.
-    from perceiver_jax.train.evaluation import evaluate_checkpoint
+    from perceiver_jax.config import load_experiment, override
+    from perceiver_jax.train.evaluation import evaluate_checkpoint, evaluate_weights
 
-    result = evaluate_checkpoint(
-        arguments.workdir,
-        step=arguments.step,
-        split=arguments.split,
-        report=lambda line: print(line, file=sys.stderr),
-    )
+    def report(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    if for_run:
+        result = evaluate_checkpoint(
+            arguments.workdir, step=arguments.step, split=arguments.split, report=report
+        )
+    else:
+        config = override(load_experiment(arguments.config), changes)
+        result = evaluate_weights(
+            config, arguments.checkpoint, split=arguments.split, report=report
+        )
     print(json.dumps(result))
 
 
 if __name__ == "__main__":
-    exit_on_interrupt()
-    define_flags()
-    run_main(main)
+    run_main_with_overrides(evaluate_main, define_flags)

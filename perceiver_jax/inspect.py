@@ -3,24 +3,27 @@
   --model=imagenet_fourier                parameters, FLOPs by part and sizes of a model of the zoo
   --model=mlm --config.encoder.num_latents=128          the same, with changes of its config
   --config=experiments/digits.py:permuted               the model of an experiment
+  --checkpoint=PATH                       the model that a file of weights belongs to
   --list                                  all models, with parameters and FLOPs
   --paper_tables                          the papers' figures beside ours, row by row
 
-Nothing is allocated or computed: everything follows from shapes. Costs are those of one example.
+Nothing is computed: everything follows from shapes. Costs are those of one example.
 """
 
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
-from perceiver_jax.errors import EXIT_USER_ERROR, ModelError, UserError, run_main
+from perceiver_jax.errors import ModelError, UserError, run_main_with_overrides
 
 _USAGE = """Say what to inspect:
 
     python -m perceiver_jax.inspect --model=imagenet_fourier
     python -m perceiver_jax.inspect --config=experiments/digits.py
+    python -m perceiver_jax.inspect --checkpoint=PATH
     python -m perceiver_jax.inspect --list
     python -m perceiver_jax.inspect --paper_tables
 """
@@ -34,6 +37,11 @@ def define_flags() -> None:
         None,
         "Experiment file, and optionally one of its variants: FILE.py[:VARIANT]. Any field of it, "
         "or with --model of the model, is changed by --config.NAME=VALUE.",
+    )
+    flags.DEFINE_string(
+        "checkpoint",
+        None,
+        "File or folder with weights, of any format; with --model where it does not tell its own.",
     )
     flags.DEFINE_bool("list", False, "Lists all models of the zoo.")
     flags.DEFINE_bool("paper_tables", False, "Compares with the figures that the papers print.")
@@ -52,16 +60,19 @@ def inspect_main(argv: Sequence[str], changes: dict[str, str]) -> None:
     arguments = flags.FLAGS
     if len(argv) > 1:
         raise UserError(f"Unexpected argument {argv[1]!r}.\n\n{_USAGE}")
-    modes = ("model", "config", "list", "paper_tables")
+    modes = ("model", "config", "checkpoint", "list", "paper_tables")
     wanted = [name for name in modes if arguments[name].value]
     if not wanted:
         raise UserError(_USAGE.rstrip())
+    if arguments.checkpoint:
+        # Beside it, --model tells what the file does not.
+        wanted = [name for name in wanted if name != "model"]
     if len(wanted) > 1:
         raise UserError(f"Give one of {' and '.join('--' + name for name in wanted)}, not both.")
-    if changes and wanted[0] not in ("model", "config"):
+    if changes and wanted[0] not in ("model", "config", "checkpoint"):
         raise UserError(
             f"--config.{next(iter(changes))} changes a config, and --{wanted[0]} has none; "
-            "use it with --model or --config."
+            "use it with --model, --config or --checkpoint."
         )
     if arguments.json and arguments.markdown:
         raise UserError("Give --json or --markdown, not both.")
@@ -84,7 +95,9 @@ def inspect_main(argv: Sequence[str], changes: dict[str, str]) -> None:
             for line in overview.list_lines(anatomies, markdown=arguments.markdown):
                 print(line, flush=True)
     else:
-        if arguments.model:
+        if arguments.checkpoint:
+            model = _model_of_checkpoint(arguments.checkpoint, arguments.model, changes)
+        elif arguments.model:
             model = perceiver_jax.build(arguments.model, **changes)
         else:
             experiment = config_lib.override(config_lib.load_experiment(arguments.config), changes)
@@ -100,18 +113,17 @@ def inspect_main(argv: Sequence[str], changes: dict[str, str]) -> None:
             print(overview.render(anatomy, fold=not arguments.all, markdown=arguments.markdown))
 
 
-def main() -> None:
-    """Takes the overrides out of the command line, and runs the rest under absl."""
-    from perceiver_jax.config import split_overrides
+def _model_of_checkpoint(path: str, model: str | None, changes: dict[str, str]) -> Any:
+    import perceiver_jax
+    from perceiver_jax import zoo
+    from perceiver_jax.checkpoints import load
 
-    try:
-        argv, changes = split_overrides(sys.argv)
-    except UserError as error:
-        print(f"\nerror: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    define_flags()
-    run_main(lambda rest: inspect_main(rest, changes), argv)
+    config = load.load_checkpoint(path, model=model, overrides=changes).config
+    names = [name for name in zoo.list_models() if zoo.get_config(name) == config]
+    print(f"{path}: {load.WORDS[load.format_of(path)]}", file=sys.stderr)
+    # Some names of the zoo are of the same model.
+    return perceiver_jax.build(names[0] if names else config)
 
 
 if __name__ == "__main__":
-    main()
+    run_main_with_overrides(inspect_main, define_flags)

@@ -97,3 +97,14 @@ def test_mistakes_are_answered():
     # Widths that only meet inside the model.
     message = fails("--model=imagenet_fourier", "--config.encoder.cross_attend_heads=7")
     assert "not divisible by num_heads=7" in message
+
+
+def test_the_model_of_a_checkpoint():
+    folder = ROOT / "tests/golden/hf_small/vision-perceiver-fourier"
+    result = inspect(f"--checkpoint={folder}", "--json")
+    assert result.returncode == 0, result.stderr
+    assert "a Hugging Face checkpoint" in result.stderr
+    assert json.loads(result.stdout)["num_params"] == 176_725
+    tiny = ROOT / "tests/golden/pickles/imagenet_fourier_position_encoding.tiny.pystate"
+    assert "arrays do not tell encoder.num_blocks" in fails(f"--checkpoint={tiny}")
+    assert "--list and --checkpoint, not both" in fails(f"--checkpoint={tiny}", "--list")

@@ -153,6 +153,51 @@ class CheckpointStore:
         )
         return restored[_CONFIG]
 
+    def read_tree(self, step: int | None = None) -> tuple[int, dict[str, Any], dict[str, Any]]:
+        """Reads a checkpoint without knowing what is in it, on the default device.
+
+        Args:
+          step: which one; None is the newest that can be read.
+
+        Returns:
+          The step, nested dicts of arrays in place of the containers that were saved, and the
+          JSON values beside them.
+
+        Raises:
+          CheckpointError: there is no such checkpoint, or it cannot be read.
+        """
+        steps = self.steps()
+        if not steps or (step is not None and step not in steps):
+            have = ", ".join(map(str, steps)) or "none"
+            raise CheckpointError(
+                f"{self.directory} has no checkpoint{'' if step is None else f' {step}'}; it has: "
+                f"{have}."
+            )
+        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        failures: list[str] = []
+        for each in reversed(steps) if step is None else [step]:
+            assert self._manager is not None
+            try:
+                with ocp.StandardCheckpointer() as reader:
+                    metadata = reader.metadata(self.directory / str(each) / _STATE)
+                abstract = jax.tree.map(
+                    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
+                    metadata.item_metadata.tree[_ARRAYS],
+                )
+                tree = self._read(each, abstract)
+                config = self.config(each)
+            except _Unreadable as error:
+                failures.append(f"Checkpoint {each} is damaged: {error}")
+            except Exception as error:  # Orbax fails in many ways.
+                failures.append(f"Checkpoint {each} is damaged: {_first_line(error)}")
+            else:
+                for failure in failures:
+                    self._report(f"{failure}\nFalling back to checkpoint {each}.")
+                return each, tree, config
+        raise CheckpointError(
+            f"No checkpoint in {self.directory} can be read:\n  " + "\n  ".join(failures)
+        )
+
     def _read(self, step: int, abstract: T) -> T:
         assert self._manager is not None
         leaves = jax.tree.leaves(abstract)
@@ -200,7 +245,8 @@ def _checksums(tree: Any) -> jax.Array:
     """Returns [number of arrays] uint32, sums of all bits weighted by odd numbers by position.
 
     Whole numbers that wrap around add up to the same whatever the order, so the result does not
-    depend on how arrays are spread over devices; an odd weight lets no changed bit vanish.
+    depend on how arrays are spread over devices; an odd weight lets no changed bit vanish. Arrays
+    are in the order of their names, not of the containers that hold them.
     """
 
     def checksum(leaf: jax.Array) -> jax.Array:
@@ -211,7 +257,13 @@ def _checksums(tree: Any) -> jax.Array:
         weights = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1
         return jnp.sum(bits * weights, dtype=jnp.uint32)
 
-    return jnp.stack([checksum(leaf) for leaf in jax.tree.leaves(tree)])
+    leaves = {_path(keys): leaf for keys, leaf in jax.tree.leaves_with_path(tree)}
+    return jnp.stack([checksum(leaves[path]) for path in sorted(leaves)])
+
+
+def _path(keys: tuple[Any, ...]) -> str:
+    """The same for an attribute, a key and an index, as Orbax keeps names and not containers."""
+    return jax.tree_util.keystr(keys, simple=True, separator=" ")
 
 
 def _replicated_like(leaf: jax.ShapeDtypeStruct) -> jax.sharding.Sharding:

@@ -3,6 +3,7 @@
   --config=experiments/digits.py            the file's first variant
   --config=experiments/digits.py:permuted   another one
   --config.trainer.seed=1                   any field of the config, by its name
+  --checkpoint=PATH                         starts from weights of any format, to fine-tune them
   --config.schedule=Cosine                  one of several config classes, with its defaults
   --config.trainer.eval_every=none          an optional field that is left empty
 
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 # Nothing heavy here: until `exit_on_interrupt` has been called, Ctrl-C shows a traceback.
-from perceiver_jax.errors import EXIT_USER_ERROR, UserError, exit_on_interrupt, run_main
+from perceiver_jax.errors import UserError, run_main_with_overrides
 
 
 def define_flags() -> None:
@@ -28,6 +29,12 @@ def define_flags() -> None:
     )
     flags.DEFINE_string(
         "workdir", None, "Directory for checkpoints, metrics and curves; a run in it goes on."
+    )
+    flags.DEFINE_string(
+        "checkpoint",
+        None,
+        "Weights to start from: a DeepMind pickle, a Hugging Face folder, our safetensors or a "
+        "work directory. The same as --config.checkpoint.",
     )
 
 
@@ -56,6 +63,8 @@ def train_main(argv: Sequence[str], changes: dict[str, str]) -> int:
     from perceiver_jax.train.interrupt import Interrupted
     from perceiver_jax.train.loop import train
 
+    if arguments.checkpoint:
+        changes = {**changes, "checkpoint": arguments.checkpoint}
     config = override(load_experiment(arguments.config), changes)
     try:
         train(config, arguments.workdir)
@@ -65,19 +74,5 @@ def train_main(argv: Sequence[str], changes: dict[str, str]) -> int:
     return 0
 
 
-def main() -> None:
-    """Takes the overrides out of the command line, and runs the rest under absl."""
-    exit_on_interrupt()
-    from perceiver_jax.config import split_overrides
-
-    try:
-        argv, changes = split_overrides(sys.argv)
-    except UserError as error:
-        print(f"\nerror: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    define_flags()
-    run_main(lambda rest: train_main(rest, changes), argv)
-
-
 if __name__ == "__main__":
-    main()
+    run_main_with_overrides(train_main, define_flags)

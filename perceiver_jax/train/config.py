@@ -139,6 +139,8 @@ class ExperimentConfig:
     trainer: TrainerConfig  # How long, how large, what is written when.
     optimizer: Lamb | Adam = Lamb()  # How gradients become updates.
     schedule: Constant | Steps | Cosine | ConstantCosine = ConstantCosine()  # Learning rate.
+    checkpoint: str | None = None  # Weights to start from, of any format; None: random ones.
+    fresh: tuple[str, ...] = ()  # Modules, as glob patterns, that start at random all the same.
 
     def __post_init__(self) -> None:
         for name in ("model", "task", "data"):
@@ -147,6 +149,11 @@ class ExperimentConfig:
                 raise ConfigError(
                     f"config.{name} must be a config (a frozen dataclass), and is {value!r}."
                 )
+        if self.fresh and self.checkpoint is None:
+            raise ConfigError(
+                f"config.fresh={self.fresh} has no meaning without config.checkpoint: without "
+                "weights to start from, everything starts at random."
+            )
 
 
 # Fields that change what is written or how fast, never what is learned. A work directory may go

@@ -12,7 +12,9 @@ from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.data.loader import Arrays, Shard, eval_batches
 from perceiver_jax.errors import CheckpointError
 from perceiver_jax.tasks.base import Mean
-from perceiver_jax.train.assemble import assemble
+from perceiver_jax.train.assemble import Parts, assemble
+from perceiver_jax.train.config import ExperimentConfig
+from perceiver_jax.train.initial import initial_state
 from perceiver_jax.train.mesh import put_batch
 from perceiver_jax.train.state import Model, TrainState
 from perceiver_jax.train.step import EvalStep, make_eval_step
@@ -81,8 +83,6 @@ def evaluate_checkpoint(
       UserError: no such run, checkpoint or split.
     """
     config = read_config(workdir)
-    split = split or config.trainer.eval_split
-    source = config.data.make_source(split)
     parts = assemble(config, model)
     store = CheckpointStore(Path(workdir) / "checkpoints", read_only=True, report=report)
     try:
@@ -99,10 +99,47 @@ def evaluate_checkpoint(
             step, state = restored
     finally:
         store.close()
+    return {"name": config.name, "step": step, **_evaluate_split(parts, state, split)}
+
+
+def evaluate_weights(
+    config: ExperimentConfig,
+    checkpoint: str | Path,
+    *,
+    split: str | None = None,
+    report: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Evaluates weights that any program saved, on the data and the task of an experiment.
+
+    Args:
+      config: the experiment; its model must be that of the weights.
+      checkpoint: see `perceiver_jax.load_checkpoint`.
+      split: which split; None is the one that the experiment evaluates.
+      report: takes messages for the user.
+
+    Returns:
+      "name", "checkpoint", "split", "examples" and the metrics.
+
+    Raises:
+      UserError: no such checkpoint or split, or the weights are of another model.
+    """
+    parts = assemble(config)
+    state = initial_state(parts, checkpoint, report=report)
+    return {
+        "name": config.name,
+        "checkpoint": str(checkpoint),
+        **_evaluate_split(parts, state, split),
+    }
+
+
+def _evaluate_split(parts: Parts, state: TrainState, split: str | None) -> dict[str, Any]:
+    config = parts.config
+    split = split or config.trainer.eval_split
+    source = config.data.make_source(split)
     eval_step = make_eval_step(
         parts.model,
         config.task,
-        placed=jax.tree.map(lambda leaf: leaf.sharding, abstract),
+        placed=jax.tree.map(lambda leaf: leaf.sharding, parts.state.abstract()),
         mesh=parts.mesh,
     )
     batches = eval_batches(
@@ -114,10 +151,4 @@ def evaluate_checkpoint(
     )
     metrics = evaluate(eval_step, state, batches, parts.mesh)
     assert metrics is not None  # nothing asks it to stop
-    return {
-        "name": config.name,
-        "step": step,
-        "split": split,
-        "examples": len(source),
-        **metrics,
-    }
+    return {"split": split, "examples": len(source), **metrics}

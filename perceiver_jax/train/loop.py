@@ -26,6 +26,7 @@ from perceiver_jax.data.loader import Shard, eval_batches, train_batches
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.evaluation import evaluate
+from perceiver_jax.train.initial import initial_state
 from perceiver_jax.train.interrupt import Interrupted, StopRequest
 from perceiver_jax.train.log import Log, draw_run_curves, print_overview, print_result
 from perceiver_jax.train.mesh import put_batch
@@ -109,7 +110,7 @@ def _train(
     store = CheckpointStore(workdir.checkpoints_path, keep=trainer.keep)
     restored = store.restore_latest(abstract)
     if restored is None:
-        first_step, state = 0, parts.state.create()
+        first_step, state = 0, initial_state(parts, config.checkpoint, config.fresh)
     else:
         first_step, state = restored
         print(f"resuming    at step {first_step} of {num_steps}", flush=True)

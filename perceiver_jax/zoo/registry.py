@@ -9,6 +9,7 @@ from perceiver_jax import config as config_lib
 from perceiver_jax.errors import ModelError
 from perceiver_jax.zoo import iclr, icml, released
 from perceiver_jax.zoo.model import Model, ModelConfig
+from perceiver_jax.zoo.recognise import Undetermined
 
 _MODELS: Mapping[str, Callable[[], ModelConfig]] = {
     # Perceiver IO, released.
@@ -97,7 +98,7 @@ def get_config(name: str) -> ModelConfig:
     return _MODELS[name]()
 
 
-def build(name_or_config: str | ModelConfig, **overrides: Any) -> Model:
+def build(name_or_config: str | ModelConfig | Undetermined, **overrides: Any) -> Model:
     """Builds a model from its name or config.
 
     Args:
@@ -110,13 +111,16 @@ def build(name_or_config: str | ModelConfig, **overrides: Any) -> Model:
       The model. It holds no arrays: see `Model.init` and `Model.apply`.
 
     Raises:
-      ModelError: there is no model of that name, or the argument is no config.
+      ModelError: there is no model of that name, or the argument is no config, or one of which a
+        checkpoint does not tell all.
       ConfigError: an override names no field, has a wrong type, or makes no valid model.
     """
     if isinstance(name_or_config, str):
         name, config = name_or_config, get_config(name_or_config)
     elif isinstance(name_or_config, ModelConfig):
         name, config = "", name_or_config
+    elif isinstance(name_or_config, Undetermined):
+        raise ModelError(str(name_or_config))
     else:
         raise ModelError(
             "build() takes a name of list_models() or a model's config (zoo.PerceiverConfig); got "

@@ -126,6 +126,19 @@ def mlm() -> PerceiverConfig:
     return language_model()
 
 
+def text_classifier(num_classes: int = 2) -> PerceiverConfig:
+    """The language model's encoder with a class query: Hugging Face's sequence classification.
+
+    Not a model of the papers, and no weights were released; users fine-tune their own.
+    """
+    language = mlm()
+    return PerceiverConfig(
+        preprocessor=language.preprocessor,
+        encoder=language.encoder,
+        decoder=ClassificationDecoderConfig(num_classes=num_classes, query_channels=1280),
+    )
+
+
 def flow_model(
     *, num_latents: int = 2048, num_layers: int = 24, neighbourhood: int = 3, concat: bool = True
 ) -> PerceiverConfig:

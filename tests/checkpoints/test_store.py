@@ -1,5 +1,6 @@
 """The store: what is saved comes back to the bit, and damage is noticed."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,27 @@ def test_checksums_notice_any_bit_and_ignore_layout() -> None:
         assert (np.asarray(_checksums(state)) != expected).sum() == 1
     state["params"]["a/~/b"]["w"] = jnp.asarray(w[:, ::-1])  # same values, other places
     assert (np.asarray(_checksums(state)) != expected).sum() == 1
+
+
+def test_a_checkpoint_can_be_read_without_knowing_what_is_in_it(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "c")
+    for step in (3, 5):
+        store.save(step, _placed(step), {"name": f"run {step}"})
+    store.wait()
+    step, tree, config = store.read_tree()
+    assert step == 5 and config == {"name": "run 5"}
+    jax.tree.map(np.testing.assert_array_equal, tree, _state(5))
+    assert store.read_tree(3)[2] == {"name": "run 3"}
+    with pytest.raises(CheckpointError, match="no checkpoint 4; it has: 3, 5"):
+        store.read_tree(4)
+
+
+def test_checksums_do_not_depend_on_the_container() -> None:
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass
+    class Reversed:
+        z: jax.Array
+        a: jax.Array
+
+    values = {"z": jnp.arange(3.0), "a": jnp.ones(2)}
+    np.testing.assert_array_equal(_checksums(Reversed(**values)), _checksums(values))

@@ -1,0 +1,29 @@
+"""Files that are whole or not there at all."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a temporary path beside `path`, which takes its place when the block ends well.
+
+    The temporary name has the same suffix, because writers choose the format by it. If the block
+    raises, nothing is left, and what was at `path` before stays as it was.
+
+    Args:
+      path: the file to write; its folder is made if need be.
+
+    Yields:
+      The path to write to.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

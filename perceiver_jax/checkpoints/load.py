@@ -1,0 +1,219 @@
+"""Loads a checkpoint of any format, told by its content.
+
+a DeepMind pickle                  deepmind.py
+a Hugging Face folder or file      huggingface.py
+our own safetensors                native.py
+a work directory of a run          store.py
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from perceiver_jax import config as config_lib
+from perceiver_jax import zoo
+from perceiver_jax.checkpoints import deepmind, huggingface, native
+from perceiver_jax.checkpoints.numerics import with_numerics
+from perceiver_jax.checkpoints.store import CheckpointStore
+from perceiver_jax.errors import CheckpointError, ModelError
+from perceiver_jax.zoo import recognise
+
+Format = Literal["deepmind", "huggingface", "safetensors", "workdir"]
+WORDS: Mapping[Format, str] = {
+    "deepmind": "a DeepMind pickle",
+    "huggingface": "a Hugging Face checkpoint",
+    "safetensors": "a safetensors file of perceiver_jax",
+    "workdir": "a work directory",
+}
+
+
+class Checkpoint(NamedTuple):
+    """What a file holds, and the config of the model that it belongs to."""
+
+    params: dict[str, dict[str, jax.Array]]
+    state: dict[str, dict[str, jax.Array]]
+    config: zoo.ModelConfig | recognise.Undetermined
+
+
+def load_checkpoint(
+    path: str | Path,
+    *,
+    config: zoo.ModelConfig | None = None,
+    model: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    numerics: Literal["released", "huggingface"] = "released",
+    kernel_layout: Literal["published", "torch"] | None = None,
+    report: Callable[[str], None] | None = None,
+) -> Checkpoint:
+    """Loads the parameters of a model.
+
+    The format is told by content, and the model by names and shapes: a file of the released size
+    gets the released config whatever it is called. Files that carry a config (of Hugging Face, our
+    own, work directories) need nothing else either.
+
+    Args:
+      path: a file or a folder; see above.
+      config: the model's config, where the file does not tell it.
+      model: a name of `list_models()` that agrees with the file in what arrays do not tell, such
+        as numbers of heads; sizes are taken from the file.
+      overrides: changes of the config, by dotted name.
+      numerics: "released" puts weights back where they belong in the released models;
+        "huggingface" gives the outputs of Hugging Face's port, which differ (docs/FIDELITY.md).
+      kernel_layout: how a Hugging Face file holds the kernel of the conv model: "published", as
+        in the published file, where it is transposed, or "torch". None: what the file says, or
+        else "published" at the released size and "torch" at others.
+      report: takes a line for the user where something had to be guessed; None: to stderr.
+
+    Returns:
+      (params, state, config), the arrays on the default device. Where arrays alone do not make a
+      config and none was given, `config` is an `Undetermined`, which says what is needed;
+      `build` refuses it with those words.
+
+    Raises:
+      CheckpointError: the file is missing, damaged or hostile.
+      ModelError: the arrays fit no model, or not the one that was given.
+    """
+    path = Path(path)
+    report = report or _to_stderr
+    if config is not None and model is not None:
+        raise ModelError("give config= or model=, not both.")
+    base = config if config is not None else zoo.get_config(model) if model is not None else None
+
+    kind = format_of(path)
+    try:
+        if kind == "huggingface":
+            params, state, found, _, notes = huggingface.read(
+                path,
+                numerics=numerics,
+                kernel_layout=kernel_layout,
+                config=base,
+                overrides=overrides,
+            )
+            for note in notes:
+                report(note)
+        else:
+            params, state, found = _read(path, kind, base, overrides, report)
+            if not isinstance(found, recognise.Undetermined):
+                # Hugging Face's files of DeepMind's weights have a kernel turned round, and its
+                # models of them the exact GELU; weights of ours go there as they are.
+                published = kind == "deepmind"
+                params, found = with_numerics(
+                    params,
+                    found,
+                    numerics,
+                    transpose_kernel=kernel_layout == "published"
+                    or (published and kernel_layout is None),
+                    exact_gelu=published or getattr(found, "exact_gelu", False),
+                )
+            elif numerics != "released":
+                raise ModelError(f"for numerics={numerics!r}, {found}")
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    return Checkpoint(_to_device(params), _to_device(state), found)
+
+
+def _read(
+    path: Path,
+    kind: Format,
+    base: zoo.ModelConfig | None,
+    overrides: Mapping[str, Any] | None,
+    report: Callable[[str], None],
+) -> tuple[Any, Any, zoo.ModelConfig | recognise.Undetermined]:
+    """Reads a pickle, a file of ours or a work directory, and finds or checks its config."""
+    found: Any = None
+    if kind == "deepmind":
+        params, state = deepmind.read(path)
+    elif kind == "safetensors":
+        params, state, found = native.read(path)
+    else:
+        params, state, found = _read_workdir(path, report)
+    shapes = recognise.shapes_of(params, state)
+    if found is None or base is not None:
+        return params, state, recognise.config_for(shapes, base, overrides)
+    found = config_lib.override(found, overrides or {})
+    recognise.check(found, shapes, "the config inside")
+    return params, state, found
+
+
+def format_of(path: str | Path) -> Format:
+    """The format of a file or folder, by its content.
+
+    Raises:
+      CheckpointError: there is nothing at `path`, or nothing that is known.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist. Give the path of a checkpoint.")
+    if path.is_dir():
+        if _step_of(path) is not None or (path / "checkpoints").is_dir():
+            return "workdir"
+        if huggingface.is_huggingface(path):
+            return "huggingface"
+        raise CheckpointError(
+            f"The folder {path} holds no checkpoint: expected model.safetensors or "
+            "pytorch_model.bin (Hugging Face), or checkpoints/ (a work directory)."
+        )
+    if deepmind.is_pickle(path):
+        return "deepmind"
+    if huggingface.is_huggingface(path):
+        return "safetensors" if _is_safetensors(path) and native.is_native(path) else "huggingface"
+    if _is_safetensors(path):
+        return "safetensors" if native.is_native(path) else "huggingface"
+    raise CheckpointError(
+        f"{path} is no checkpoint that is known: neither a pickle of DeepMind's, nor a "
+        "safetensors or PyTorch file. It may be damaged, or cut off."
+    )
+
+
+def class_names(path: str | Path) -> tuple[str, ...] | None:
+    """Names of a classifier's classes, where the checkpoint holds them."""
+    path = Path(path)
+    kind = format_of(path)
+    if kind == "safetensors":
+        return native.class_names(path)
+    if kind == "huggingface":
+        return huggingface.class_names(path)
+    return None
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Eight bytes of length, and then JSON."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    return len(start) == 9 and start[8:] == b"{"
+
+
+def _step_of(path: Path) -> int | None:
+    """The step of one checkpoint inside a work directory: DIR/checkpoints/STEP."""
+    inside = path.absolute().parent.name == "checkpoints"
+    return int(path.name) if inside and path.name.isdigit() else None
+
+
+def _read_workdir(path: Path, report: Callable[[str], None]) -> tuple[Any, Any, zoo.ModelConfig]:
+    step = _step_of(path)
+    directory = path / "checkpoints" if step is None else path.parent
+    store = CheckpointStore(directory, read_only=True, report=report)
+    try:
+        step, tree, saved = store.read_tree(step)
+    finally:
+        store.close()
+    model = saved["model"]
+    config = zoo.get_config(model) if isinstance(model, str) else config_lib.from_dict(model)
+    return tree["params"], tree.get("model_state", {}), config
+
+
+def _to_device(tree: dict[str, dict[str, Any]]) -> dict[str, dict[str, jax.Array]]:
+    """Moves arrays over one by one, and lets each go: never two copies of all of them."""
+    moved: dict[str, dict[str, jax.Array]] = {}
+    for module in sorted(tree):
+        entries = tree[module]
+        moved[module] = {name: jnp.asarray(entries.pop(name)) for name in sorted(entries)}
+    return moved
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr)
