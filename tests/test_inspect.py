@@ -107,4 +107,4 @@ def test_the_model_of_a_checkpoint():
     assert json.loads(result.stdout)["num_params"] == 176_725
     tiny = ROOT / "tests/golden/pickles/imagenet_fourier_position_encoding.tiny.pystate"
     assert "arrays do not tell encoder.num_blocks" in fails(f"--checkpoint={tiny}")
-    assert "--list and --checkpoint, not both" in fails(f"--checkpoint={tiny}", "--list")
+    assert "--checkpoint and --list, not both" in fails(f"--checkpoint={tiny}", "--list")

@@ -1,30 +1,25 @@
 """Small models of every kind, for tests of properties that need no golden arrays."""
 
-from perceiver_jax.model.decoders import (
+from perceiver_jax.zoo import (
+    AudioConfig,
+    AudioOutputConfig,
     ClassificationDecoderConfig,
+    ClassOutputConfig,
     DecoderConfig,
+    EncoderConfig,
     FlowDecoderConfig,
-    QueryConfig,
-)
-from perceiver_jax.model.encoder import EncoderConfig
-from perceiver_jax.model.multimodal import (
+    FourierConfig,
+    ImageConfig,
+    LabelConfig,
+    LearnedConfig,
     MaskProbability,
     MultimodalConfig,
     MultimodalDecoderConfig,
-)
-from perceiver_jax.model.perceiver import PerceiverConfig
-from perceiver_jax.model.position_encoding import FourierConfig, LearnedConfig
-from perceiver_jax.model.postprocessors import (
-    AudioOutputConfig,
-    ClassOutputConfig,
     MultimodalOutputConfig,
+    PerceiverConfig,
     ProjectionOutputConfig,
+    QueryConfig,
     TiedEmbeddingConfig,
-)
-from perceiver_jax.model.preprocessors import (
-    AudioConfig,
-    ImageConfig,
-    LabelConfig,
     TokensConfig,
 )
 

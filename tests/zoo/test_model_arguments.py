@@ -2,11 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import perceiver_jax
 from perceiver_jax import zoo
 from perceiver_jax.errors import ConfigError, ModelError
+from tests import golden_cases, golden_models
 
 CONFIG = zoo.PerceiverConfig(
     preprocessor=zoo.ImageConfig(shape=(3, 5), channels=1, position=zoo.FourierConfig(num_bands=2)),
@@ -67,3 +69,73 @@ def test_build_wants_a_model():
 def test_encoders_that_cannot_be(path, value, words):
     with pytest.raises(ConfigError, match=words):
         perceiver_jax.build(CONFIG, encoder={path: value})
+
+
+class TestGoldenModels:
+    """What models of every kind say of inputs that they cannot take."""
+
+    def fails(self, words, name, *args, **kwargs):
+        case, model = golden_cases.load(name), golden_models.build(name)
+        with pytest.raises(ValueError, match=words):
+            jax.eval_shape(lambda: model.apply(case.params, case.state, None, *args, **kwargs))
+
+    def test_two_inputs_to_a_model_of_one(self):
+        images = golden_cases.load("imagenet_fourier").inputs["images"]
+        self.fails("one input; got 2", "imagenet_fourier", images, images)
+
+    def test_channels(self):
+        self.fails("images must have shape", "imagenet_fourier", np.zeros((2, 9, 7, 4)))
+
+    def test_input_mask_of_another_size(self):
+        images = golden_cases.load("imagenet_fourier").inputs["images"]
+        words = r"input_mask must have shape .*\(2, 63\); got \(2, 62\)"
+        self.fails(words, "imagenet_fourier", images, input_mask=np.ones((2, 62)))
+
+    def test_mapping_for_a_model_of_one_output(self):
+        images = golden_cases.load("imagenet_fourier").inputs["images"]
+        words = "one output: pass an array"
+        self.fails(words, "imagenet_fourier", images, query_mask={"out": np.ones((2, 1))})
+
+    def test_projection_has_no_queries(self):
+        images = golden_cases.load("perceiver_projection_decoder").inputs["images"]
+        name = "perceiver_projection_decoder"
+        self.fails("takes no query_mask", name, images, query_mask=np.ones((2, 1)))
+        self.fails("takes no subsampled_output_points", name, images, subsampled_output_points=[0])
+
+    def test_unknown_modality_of_output_points(self):
+        inputs = golden_models.video_inputs(golden_cases.load("video_autoencoding"))
+        for argument in ("subsampled_output_points", "query_mask"):
+            words = r"unknown modalities \['smell'\].*\['audio', 'image', 'label'\]"
+            kwargs = {argument: {"smell": np.arange(3)}}
+            self.fails(words, "video_autoencoding", inputs, **kwargs)
+            kwargs = {argument: np.arange(3)}
+            self.fails("mapping by modality", "video_autoencoding", inputs, **kwargs)
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"decoder": zoo.DecoderConfig(3)}, "go together"),
+            ({"postprocessor": None}, "go together"),
+            (
+                {"postprocessor": zoo.MultimodalOutputConfig({"audio": zoo.AudioOutputConfig(4)})},
+                r"\['audio', 'image', 'label'\], .*postprocessor's are \['audio'\]",
+            ),
+        ],
+    )
+    def test_multimodal_parts_that_do_not_fit(self, changes, words):
+        config = golden_models.video_autoencoder()
+        parts = {
+            "preprocessor": config.preprocessor,
+            "encoder": config.encoder,
+            "decoder": config.decoder,
+            "postprocessor": config.postprocessor,
+        }
+        with pytest.raises(ValueError, match=words):
+            zoo.PerceiverConfig(**{**parts, **changes})
+
+    def test_tied_embedding_needs_tokens(self):
+        encoder = zoo.EncoderConfig(num_latents=3, latent_channels=8)
+        with pytest.raises(ValueError, match="tied embedding needs a preprocessor that embeds"):
+            zoo.PerceiverConfig(
+                zoo.ImageConfig((4, 4)), encoder, zoo.DecoderConfig(None), zoo.TiedEmbeddingConfig()
+            )
