@@ -1,0 +1,173 @@
+"""Pictures of attention: grids of maps over images, heat over text, curves, clouds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perceiver_jax.atomic import replacing
+from perceiver_jax.errors import require
+from perceiver_jax.infer.attention_maps import Row, upsample
+
+_COLOURS = "magma"
+_ROW = 64  # Bytes in a line of text.
+
+
+def draw_image(
+    path: Path,
+    image: np.ndarray,  # [y, x, 3], uint8
+    rows: Sequence[Sequence[Row]],  # As `attention_maps.rows` makes them, with maps [y', x'].
+    *,
+    title: str = "",
+) -> None:
+    """Draws an image, and in a row for each cross-attend what the latents looked at in it.
+
+    Every map has its own scale, as in the paper's Figure 3: from 0 to what 1 in 200 values exceeds,
+    because a few bright pixels would leave the rest black.
+
+    Args:
+      path: the picture to write.
+      image: what the model saw.
+      rows: the maps.
+      title: a line on top.
+    """
+    plt = _pyplot()
+    columns = 1 + len(rows[0])
+    figure, axes = plt.subplots(
+        len(rows),
+        columns,
+        figsize=(1.5 * columns, 1.55 * len(rows) + 0.4),
+        squeeze=False,
+        layout="constrained",
+    )
+    height, width = image.shape[:2]
+    for number, (line, row) in enumerate(zip(axes, rows, strict=True)):
+        for axis in line:
+            axis.set_xticks([])
+            axis.set_yticks([])
+        line[1].set_ylabel(row[0].label.partition(":")[0].replace(", ", "\n"), fontsize=8)
+        if number:
+            line[0].spines[:].set_visible(False)  # The image stands once, in the first row.
+        else:
+            line[0].imshow(image)
+            line[0].set_title("input", fontsize=8)
+        for axis, (label, weights) in zip(line[1:], row, strict=True):
+            brightest = np.quantile(weights, 0.995)
+            shown = upsample(weights, (height, width))
+            axis.imshow(shown, cmap=_COLOURS, vmin=0, vmax=brightest)
+            if not number:
+                axis.set_title(label.partition(": ")[2], fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    _save(figure, path)
+
+
+def draw_text(
+    path: Path,
+    characters: Sequence[str],  # [m], one a byte
+    rows: Sequence[Sequence[Row]],  # Maps [m].
+) -> None:
+    """Draws bytes on cells whose colour is how much was read of them, one block for each map."""
+    plt = _pyplot()
+    cells = [row for line in rows for row in line]
+    lines = -(-len(characters) // _ROW)
+    figure, axes = plt.subplots(
+        len(cells),
+        1,
+        figsize=(0.16 * min(_ROW, len(characters)) + 1.2, (0.26 * lines + 0.45) * len(cells)),
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis, (label, weights) in zip(axes[:, 0], cells, strict=True):
+        heat = np.full(lines * _ROW, np.nan)
+        heat[: len(weights)] = weights
+        axis.imshow(
+            heat.reshape(lines, _ROW)[:, : min(_ROW, len(characters))],
+            cmap=_COLOURS,
+            vmin=0,
+            aspect="auto",
+        )
+        middle = np.nanmax(heat) / 2
+        for index, character in enumerate(characters):
+            axis.text(
+                index % _ROW,
+                index // _ROW,
+                character if character != "$" else r"\$",  # Not the start of a formula.
+                ha="center",
+                va="center",
+                fontsize=7,
+                family="monospace",
+                color="white" if heat[index] < middle else "black",
+            )
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.set_title(label, fontsize=8, loc="left")
+    _save(figure, path)
+
+
+def draw_audio(
+    path: Path,
+    samples: np.ndarray,  # [samples]
+    rows: Sequence[Sequence[Row]],  # Maps [patches].
+) -> None:
+    """Draws a waveform, and under it how much was read of each of its patches."""
+    plt = _pyplot()
+    cells = [row for line in rows for row in line]
+    figure, axes = plt.subplots(
+        1 + len(cells), 1, figsize=(9, 1.5 + 1.1 * len(cells)), sharex=True, layout="constrained"
+    )
+    axes[0].plot(np.arange(len(samples)), samples, linewidth=0.5)
+    axes[0].set_title("sound", fontsize=8, loc="left")
+    for axis, (label, weights) in zip(axes[1:], cells, strict=True):
+        edges = np.linspace(0, len(samples), len(weights) + 1)
+        axis.stairs(weights, edges, fill=True)
+        axis.set_ylim(bottom=0)
+        axis.set_title(label, fontsize=8, loc="left")
+    axes[-1].set_xlabel("sample")
+    _save(figure, path)
+
+
+def draw_points(
+    path: Path,
+    points: np.ndarray,  # [m, 3]
+    rows: Sequence[Sequence[Row]],  # Maps [m].
+) -> None:
+    """Draws a cloud of points, coloured by how much was read of them, a line for each of `rows`.
+
+    Every map has its own scale of colours, from 0 to its largest value.
+    """
+    plt = _pyplot()
+    columns = len(rows[0])
+    figure = plt.figure(figsize=(2.4 * columns, 2.6 * len(rows)), layout="constrained")
+    cells = (row for line in rows for row in line)
+    for number, (label, weights) in enumerate(cells, start=1):
+        axis = figure.add_subplot(len(rows), columns, number, projection="3d")
+        order = np.argsort(weights)  # What was read most is drawn last, on top.
+        x, y, z = points[order].T
+        axis.scatter(x, y, z, c=weights[order], cmap=_COLOURS, s=4, vmin=0)
+        axis.set_box_aspect((1, 1, 1))
+        for which in ("x", "y", "z"):
+            axis.tick_params(axis=which, labelbottom=False, labelleft=False, labelright=False)
+        axis.set_title(label.replace(": ", "\n"), fontsize=8)
+    _save(figure, path)
+
+
+def _pyplot() -> Any:
+    require("matplotlib", purpose="Drawing attention")
+    import matplotlib
+
+    matplotlib.use("Agg")  # Files only; also where a display is at hand.
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def _save(figure: Any, path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    try:
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=120)
+    finally:
+        plt.close(figure)

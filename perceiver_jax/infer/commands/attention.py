@@ -1,0 +1,212 @@
+"""predict --task=attention: what the latents looked at, as a picture."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from perceiver_jax.infer.commands import classify, fill_mask
+
+if TYPE_CHECKING:
+    from perceiver_jax.infer.attention_maps import AttentionMaps
+    from perceiver_jax.infer.commands.report import Report
+    from perceiver_jax.infer.loaded import LoadedModel
+
+_LATENTS_SHOWN = 6
+_TOP = 10
+
+
+def define_flags() -> None:
+    """Defines the flags of this task."""
+    flags.DEFINE_list(
+        "latents", None, f"Which latents to show; {_LATENTS_SHOWN} evenly spaced ones without it."
+    )
+    flags.DEFINE_bool("per_head", False, "Shows each head on its own instead of their mean.")
+    flags.DEFINE_bool(
+        "save_maps", False, "Also writes all maps as .npy, [cross-attends, heads, latents, *grid]."
+    )
+    classify.define_image_flags()
+    fill_mask.define_text_flags()
+    for module in (classify, fill_mask):
+        flags.adopt_module_key_flags(module)  # So that --help shows them here.
+
+
+def run(loaded: "LoadedModel", inputs: list[str], report: "Report") -> None:
+    """Draws the attention to images, texts, sounds or clouds of points, as the model reads them."""
+    from perceiver_jax import zoo
+
+    out_dir = report.require_out_dir("Pictures of attention")
+    assert not isinstance(loaded.config, zoo.ConvNetConfig)
+    preprocessor = loaded.config.preprocessor
+    if isinstance(preprocessor, zoo.ImageConfig):
+        _images(loaded, inputs, report, out_dir)
+    elif isinstance(preprocessor, zoo.TokensConfig):
+        _texts(loaded, inputs, report, out_dir)
+    else:
+        _signals(loaded, inputs, report, out_dir)
+
+
+def _images(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir: Path) -> None:
+    from perceiver_jax.errors import DataError
+    from perceiver_jax.infer import attention_maps, attention_plots, class_names, images
+    from perceiver_jax.infer.classify import image_shape, top
+    from perceiver_jax.infer.progress import progress
+
+    loaded = classify.prepare_model(loaded)
+    shape = image_shape(loaded.config)
+    paths, notes = images.find_images(inputs)
+    for note in notes:
+        report.note(note)
+    stems = _distinct([path.stem for path in paths])
+    for path, stem in zip(progress(paths, "attention", len(paths)), stems, strict=True):
+        try:
+            prepared = images.prepare(images.read_image(path), shape)
+        except DataError as error:
+            report.failure(error)
+            continue
+        maps = attention_maps.cross_attends(loaded, prepared[None])
+        names = class_names.for_outputs(len(maps.outputs), loaded.class_names)
+        (best,) = top(maps.outputs, names, 1)
+        rows = attention_maps.rows(maps, _latents(maps), per_head=flags.FLAGS.per_head)
+        picture = out_dir / f"{stem}.attention.png"
+        attention_plots.draw_image(
+            picture,
+            images.denormalize(prepared),
+            rows,
+            title=f"{path.name}: {best.name} ({best.probability:.0%})",
+        )
+        record = {"predicted": best.name, "probability": best.probability}
+        _tell(report, str(path), maps, picture, record, f"{best.name} ({best.probability:.1%})")
+
+
+def _texts(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir: Path) -> None:
+    from perceiver_jax.infer import attention_maps, attention_plots
+    from perceiver_jax.infer import fill_mask as filling
+
+    length = filling.text_length(loaded.config)
+    special = flags.FLAGS.special_tokens
+    hidden = flags.FLAGS.mask_span is not None or flags.FLAGS.mask_text is not None
+    for number, text in enumerate(inputs, start=1):
+        masked = hidden or filling.has_marks(text)
+        ids = fill_mask.mask(text).ids if masked else filling.encode(text)
+        padded, mask = filling.pad(ids, length, special_tokens=special)
+        maps = attention_maps.cross_attends(loaded, padded[None], mask[None])
+        # Nothing is read of the padding.
+        maps = attention_maps.restrict(maps, int(mask.sum()))
+        shown = [filling.token_name(token) for token in padded[: int(mask.sum())]]
+        characters = [each if len(each) == 1 else "·" for each in shown]
+        rows = attention_maps.rows(maps, _latents(maps), per_head=flags.FLAGS.per_head)
+        picture = out_dir / f"text-{number}.attention.png"
+        attention_plots.draw_text(picture, characters, rows)
+        tops = {line[0].label: _most_read(line[0].weights, shown) for line in rows}
+        lines = [
+            f"{label}\n"
+            + "\n".join(
+                f"{each['weight']:8.2%}  {each['position']:5}  {each['text']!r}" for each in most
+            )
+            for label, most in tops.items()
+        ]
+        _tell(report, text, maps, picture, {"most_read": tops}, "\n".join(lines))
+
+
+def _signals(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir: Path) -> None:
+    """Sounds and clouds of points."""
+    from perceiver_jax import zoo
+    from perceiver_jax.errors import DataError
+    from perceiver_jax.infer import attention_maps, attention_plots, signal_files
+
+    assert not isinstance(loaded.config, zoo.ConvNetConfig)
+    preprocessor = loaded.config.preprocessor
+    stems = _distinct([Path(path).stem for path in inputs])
+    for path, stem in zip(inputs, stems, strict=True):
+        picture = out_dir / f"{stem}.attention.png"
+        try:
+            if isinstance(preprocessor, zoo.AudioConfig):
+                signal = signal_files.read_sound(path)
+                if len(signal) != preprocessor.num_samples:
+                    report.note(
+                        f"{path}: {len(signal)} samples, and the model reads the first "
+                        f"{preprocessor.num_samples}; what is missing is silence."
+                    )
+                signal = signal_files.fit_sound(signal, preprocessor.num_samples)
+                maps = attention_maps.cross_attends(loaded, signal[None, :, None])
+                draw: Any = attention_plots.draw_audio
+            else:
+                signal = signal_files.read_points(path)
+                maps = attention_maps.cross_attends(loaded, signal[None])
+                draw = attention_plots.draw_points
+        except DataError as error:
+            report.failure(error)
+            continue
+        rows = attention_maps.rows(maps, _latents(maps), per_head=flags.FLAGS.per_head)
+        draw(picture, signal, rows)
+        _tell(report, path, maps, picture, {}, "")
+
+
+def _tell(
+    report: "Report",
+    name: str,
+    maps: "AttentionMaps",
+    picture: Path,
+    record: dict[str, Any],
+    text: str,
+) -> None:
+    """Reports one input: what all kinds have in common, and `record`."""
+    import numpy as np
+
+    from perceiver_jax.atomic import replacing
+
+    common = {
+        "input": name,
+        "cross_attends": list(maps.names),
+        "heads": maps.num_heads,
+        "latents": maps.num_latents,
+        "grid": list(maps.grid),
+        "shown_latents": list(_latents(maps)),
+        "picture": str(picture),
+    }
+    report.file(picture)
+    if flags.FLAGS.save_maps:
+        saved = picture.with_suffix(".npy")
+        with replacing(saved) as temporary:
+            np.save(temporary, maps.weights)
+        report.file(saved)
+        common["maps"] = str(saved)
+    report.result({**common, **record}, "\n".join([name, *([text] if text else [])]))
+
+
+def _latents(maps: "AttentionMaps") -> tuple[int, ...]:
+    from perceiver_jax.errors import ConfigError
+    from perceiver_jax.infer.attention_maps import choose_latents
+
+    texts = flags.FLAGS.latents
+    if texts is None:
+        return choose_latents(maps.num_latents, _LATENTS_SHOWN)
+    chosen = tuple(int(text) if text.strip().isdecimal() else -1 for text in texts)
+    if not all(0 <= latent < maps.num_latents for latent in chosen):
+        raise ConfigError(
+            f"--latents={','.join(texts)}: give numbers from 0 to {maps.num_latents - 1}, the "
+            "latents of this model."
+        )
+    return chosen
+
+
+def _most_read(weights: Any, shown: list[str]) -> list[dict[str, Any]]:
+    order = (-weights).argsort(kind="stable")[:_TOP]
+    return [
+        {"position": int(index), "text": shown[index], "weight": float(weights[index])}
+        for index in order
+    ]
+
+
+def _distinct(stems: list[str]) -> list[str]:
+    """Gives names that occur more than once a number, so that no picture replaces another."""
+    taken: set[str] = set()
+    names = []
+    for stem in stems:
+        name, number = stem, 2
+        while name in taken:
+            name, number = f"{stem}-{number}", number + 1
+        taken.add(name)
+        names.append(name)
+    return names

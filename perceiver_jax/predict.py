@@ -1,0 +1,169 @@
+"""Trained models at work: `python -m perceiver_jax.predict --task=TASK --checkpoint=PATH INPUT...`.
+
+  --task=classify --checkpoint=imagenet_fourier_position_encoding.pystate cat.jpg photos/
+  --task=fill_mask --checkpoint=language_perceiver_io_bytes.pickle "Paris is [MASK*10] of France."
+  --task=flow --checkpoint=optical_flow_checkpoint.pystate --out_dir=flow frame1.png frame2.png
+  --task=autoencode --checkpoint=video_autoencoding_checkpoint.pystate --out_dir=video clip.mp4
+  --task=attention --checkpoint=imagenet_fourier_position_encoding.pystate --out_dir=maps cat.jpg
+
+  --verify_released=DIR    checks the released files in a folder against published outputs
+
+A checkpoint is a released pickle, a Hugging Face folder or file, our own safetensors, or a work
+directory of the trainer. `--task=TASK --help` shows the flags of a task. With --output=json,
+stdout has one JSON object for each input and nothing else.
+
+Exit codes: 0; 1 if some of several inputs failed (the others were done); 2 if none could be done.
+With --verify_released: 0 if all checks that could be done passed, 1 if one failed, 2 if there was
+none.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from absl import flags
+
+from perceiver_jax.errors import EXIT_USER_ERROR, UserError, run_main
+
+COMMANDS = {
+    "classify": "perceiver_jax.infer.commands.classify",
+    "fill_mask": "perceiver_jax.infer.commands.fill_mask",
+    "flow": "perceiver_jax.infer.commands.flow",
+    "autoencode": "perceiver_jax.infer.commands.autoencode",
+    "attention": "perceiver_jax.infer.commands.attention",
+}
+
+_USAGE = """Say what to do, with which checkpoint, and on what:
+
+    python -m perceiver_jax.predict --task=classify --checkpoint=PATH image.jpg
+    python -m perceiver_jax.predict --task=fill_mask --checkpoint=PATH "Some [MASK*5] text."
+    python -m perceiver_jax.predict --task=flow --checkpoint=PATH --out_dir=DIR first.png second.png
+    python -m perceiver_jax.predict --task=autoencode --checkpoint=PATH --out_dir=DIR clip.mp4
+    python -m perceiver_jax.predict --task=attention --checkpoint=PATH --out_dir=DIR image.jpg
+    python -m perceiver_jax.predict --verify_released=DIR
+"""
+
+
+def define_flags() -> None:
+    """Defines the flags that all tasks share; here, so that importing this file changes nothing."""
+    flags.DEFINE_enum("task", None, list(COMMANDS), "What to do.")
+    flags.DEFINE_string("checkpoint", None, "File or folder with the trained weights.")
+    flags.DEFINE_string(
+        "model",
+        None,
+        "Name of the model in the zoo, where the file alone does not tell it. Any field of its "
+        "config is changed by --config.NAME=VALUE.",
+    )
+    flags.DEFINE_enum(
+        "numerics",
+        "released",
+        ["released", "huggingface"],
+        "Whose numbers weights from Hugging Face give: the released models', or transformers'.",
+    )
+    flags.DEFINE_enum(
+        "kernel_layout",
+        None,
+        ["published", "torch"],
+        "How the conv kernel of a Hugging Face file lies: as in the published one (transposed), "
+        "or as transformers saves it.",
+    )
+    flags.DEFINE_enum("output", "text", ["text", "json"], "What is printed.")
+    flags.DEFINE_string("out_dir", None, "Folder for pictures and other files; made if need be.")
+    flags.DEFINE_string(
+        "verify_released",
+        None,
+        "Folder with released checkpoints (DeepMind's or Hugging Face's) and the pictures that "
+        "published outputs are about; instead of a task.",
+    )
+
+
+def predict_main(argv: Sequence[str], changes: dict[str, str], command: ModuleType | None) -> int:
+    """Entry point.
+
+    Args:
+      argv: what absl left of the command line: the program and the inputs.
+      changes: overrides of the model's config, as text by dotted name.
+      command: the module of the task; None if none was named.
+
+    Returns:
+      The exit code.
+    """
+    arguments = flags.FLAGS
+    if arguments.verify_released is not None:
+        return _verify(argv, changes)
+    if arguments.task is None or arguments.checkpoint is None or command is None:
+        raise UserError(_USAGE.rstrip())
+    if len(argv) < 2:
+        raise UserError(f"--task={arguments.task} needs an input.\n\n{_USAGE}".rstrip())
+    # Imported late, so that --help and mistakes in flags are answered at once.
+    from perceiver_jax.infer import loaded as loading
+    from perceiver_jax.infer.commands.report import Report
+
+    report = Report(
+        output=arguments.output,
+        out_dir=Path(arguments.out_dir) if arguments.out_dir is not None else None,
+    )
+    loaded = loading.load(
+        arguments.checkpoint,
+        model=arguments.model,
+        overrides=changes or None,
+        numerics=arguments.numerics,
+        kernel_layout=arguments.kernel_layout,
+    )
+    loading.check_task(loaded.config, arguments.task)
+    command.run(loaded, list(argv[1:]), report)
+    return report.exit_code
+
+
+def _verify(argv: Sequence[str], changes: dict[str, str]) -> int:
+    """Runs --verify_released, which takes no other flag than --output."""
+    arguments = flags.FLAGS
+    others = ("task", "checkpoint", "model", "kernel_layout", "out_dir")
+    given = [f"--{name}" for name in others if getattr(arguments, name) is not None]
+    given += [f"--config.{name}" for name in changes] + list(argv[1:])
+    if given:
+        raise UserError(f"--verify_released=DIR stands alone; leave out {', '.join(given)}.")
+    from perceiver_jax.infer.commands import verify
+    from perceiver_jax.infer.commands.report import Report
+
+    return verify.run(arguments.verify_released, Report(output=arguments.output))
+
+
+def find_command(argv: Sequence[str]) -> ModuleType | None:
+    """Imports the module of the task that a command line names, before its flags are parsed.
+
+    Every task has flags of its own, and absl must know them when it parses. An unknown task is left
+    to absl's message.
+    """
+    task = None
+    for position, argument in enumerate(argv):
+        if argument == "--":
+            break
+        name, separator, value = argument.lstrip("-").partition("=")
+        if not argument.startswith("-") or name != "task":
+            continue
+        task = value if separator else (*argv[position + 1 :], None)[0]
+    return importlib.import_module(COMMANDS[task]) if task in COMMANDS else None
+
+
+def main() -> None:
+    """Takes the overrides out of the command line, and runs the rest under absl."""
+    from perceiver_jax.config import split_overrides
+
+    try:
+        argv, changes = split_overrides(sys.argv)
+        command = find_command(argv)
+    except UserError as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    define_flags()
+    if command is not None:
+        command.define_flags()
+        flags.adopt_module_key_flags(command)  # So that --help shows them.
+    run_main(lambda rest: predict_main(rest, changes, command), argv)
+
+
+if __name__ == "__main__":
+    main()
