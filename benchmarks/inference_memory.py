@@ -79,11 +79,13 @@ def write_checkpoint(name: str, path: str, form: str) -> None:
 def measure_load(path: str) -> dict[str, float]:
     """What loading a checkpoint adds to this process."""
     import jax
+    import safetensors.numpy  # noqa: F401  What loading imports late is no part of it.
 
+    import perceiver_jax
     from perceiver_jax.checkpoints.load import load_checkpoint
-    from perceiver_jax.checkpoints.numerics import with_numerics  # noqa: F401  Imported before.
 
-    jax.block_until_ready(jax.numpy.zeros(3) + 1)  # The backend is up.
+    jax.block_until_ready(jax.numpy.zeros(3) + 1)  # The backend is up,
+    perceiver_jax.build("optical_flow").abstract_params()  # and a model has been traced.
     before = memory("VmRSS")
     restart_peak()
     start = time.perf_counter()

@@ -10,6 +10,7 @@ from typing import BinaryIO, NoReturn
 
 import numpy as np
 
+from perceiver_jax.checkpoints import aligned
 from perceiver_jax.errors import CheckpointError
 
 MAX_NAME = 4_096  # Bytes; of a name of a parameter, that is, or of a function.
@@ -89,7 +90,7 @@ class BoundedFile:
     def read_array(self, count: int) -> np.ndarray:
         """Reads `count` bytes straight into memory of their own: uint8 [count]."""
         self.need(count)
-        data = np.empty(count, np.uint8)
+        data = aligned.empty(count)
         view, done = data.data, 0
         while done < count:
             # Buffered files have it; typing's BinaryIO does not say so.
@@ -114,7 +115,7 @@ class BoundedFile:
         In pieces, so that no more is held than the bytes and a piece.
         """
         self.need(count)
-        data = np.empty(count, np.uint8)  # What is never written to takes no memory.
+        data = aligned.empty(count)  # What is never written to takes no memory.
         decoder = codecs.getincrementaldecoder("utf-8")()
         end, filled = self.position + count, 0
         while self.position < end:

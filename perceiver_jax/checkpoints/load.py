@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from perceiver_jax import config as config_lib
 from perceiver_jax import zoo
@@ -207,11 +206,11 @@ def _read_workdir(path: Path, report: Callable[[str], None]) -> tuple[Any, Any, 
 
 
 def _to_device(tree: dict[str, dict[str, Any]]) -> dict[str, dict[str, jax.Array]]:
-    """Moves arrays over one by one, and lets each go: never two copies of all of them."""
+    """Moves arrays over one by one, and lets each go; aligned ones become JAX's as they are."""
     moved: dict[str, dict[str, jax.Array]] = {}
     for module in sorted(tree):
         entries = tree[module]
-        moved[module] = {name: jnp.asarray(entries.pop(name)) for name in sorted(entries)}
+        moved[module] = {name: jax.device_put(entries.pop(name)) for name in sorted(entries)}
     return moved
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from perceiver_jax import config as config_lib
 from perceiver_jax.atomic import replacing
+from perceiver_jax.checkpoints import aligned
 from perceiver_jax.errors import CheckpointError, ConfigError
 
 Tree = dict[str, dict[str, np.ndarray]]
@@ -22,7 +23,7 @@ Tree = dict[str, dict[str, np.ndarray]]
 FORMAT = "perceiver_jax"
 VERSION = "1"
 
-_MAPPED_BYTES = 64 * 2**20  # See read_tensors.
+_MAPPED_BYTES = 8 * 2**20  # See read_tensors.
 
 
 def save(
@@ -141,7 +142,7 @@ def read_tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
                     num_bytes += array.nbytes
                     if array.dtype.kind not in "iub":
                         array = array.astype(np.float32, copy=False)
-                    yield name, array
+                    yield name, aligned.copy(array)
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise damaged(path, error) from error
 

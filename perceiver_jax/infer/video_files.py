@@ -144,8 +144,10 @@ def _open(path: Path | str) -> "av.container.InputContainer":
 
     if not Path(path).is_file():
         raise DataError(f"there is no video file {os.fspath(path)!r}.")
+    # Broken text in the metadata is an error for PyAV before 19, and none for later ones.
+    options: Any = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
     try:
-        return av.open(os.fspath(path), metadata_errors="replace")
+        return av.open(os.fspath(path), **options)
     except av.FFmpegError as error:
         raise DataError(
             f"{os.fspath(path)!r} cannot be read as a video ({_reason(error)}): it is damaged, "
@@ -240,7 +242,7 @@ def _prepared(frames: Iterator["av.VideoFrame"], size: tuple[int, int]) -> Itera
     last: tuple[av.VideoFrame, np.ndarray] | None = None
     for frame in frames:
         if last is None or last[0] is not frame:
-            last = frame, resize_uint8(crop_to_aspect(_upright(frame), size), size)
+            last = frame, resize_uint8(crop_to_aspect(_upright(frame), size), size, "linear")
         yield last[1]
 
 

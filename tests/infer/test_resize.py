@@ -80,3 +80,15 @@ def test_mistakes():
         resize(np.zeros((3, 3, 1)), (0, 2))
     with pytest.raises(ValueError, match="float64"):
         resize_uint8(np.zeros((3, 3, 1)), (2, 2))
+
+
+def test_linear_weights_by_hand():
+    # Two samples to four: centres at -0.25, 0.25, 0.75 and 1.25; the border repeats.
+    indices, weights = taps(2, 4, "linear")
+    np.testing.assert_array_equal(indices, [[0, 0], [0, 1], [0, 1], [1, 1]])
+    np.testing.assert_allclose(weights[1:3], [[0.75, 0.25], [0.25, 0.75]])
+    image = np.array([[[0], [100]]], np.uint8)
+    np.testing.assert_array_equal(resize_uint8(image, (1, 4), "linear")[0, :, 0], [0, 25, 75, 100])
+    # Shrinking reads two samples all the same, at the new pixels' centres.
+    row = np.arange(9, dtype=np.float32).reshape(1, 9, 1) ** 2
+    np.testing.assert_allclose(resize(row, (1, 3), "linear")[0, :, 0], [1, 16, 49])
