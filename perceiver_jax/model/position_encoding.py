@@ -6,12 +6,18 @@ positions are a grid; whoever adds them to a batch broadcasts them there.
 
 import dataclasses
 import math
+from typing import Literal
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from perceiver_jax.model.linear import Linear
+
+# Whose `linspace` makes positions and bands. The two round differently, in the last place, and the
+# sine of hundreds of radians shows it: outputs of Hugging Face's models need torch's.
+Rounding = Literal["jax", "torch"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +28,7 @@ class FourierConfig:
     max_resolution: tuple[int, ...] | None = None  # Samples per axis; None: the grid's own size.
     concat_position: bool = True  # Whether the position itself stands before its features.
     sine_only: bool = False  # Whether the cosines are left out.
+    rounded_as: Rounding = "jax"  # Whose float32 positions and bands these are.
 
     def __post_init__(self) -> None:
         if self.num_bands < 1:
@@ -49,23 +56,46 @@ class LearnedConfig:
 PositionConfig = FourierConfig | LearnedConfig
 
 
-def linear_positions(index_dims: tuple[int, ...]) -> jax.Array:  # [prod(index_dims), d]
+def linear_positions(
+    index_dims: tuple[int, ...], rounded_as: Rounding = "jax"
+) -> jax.Array:  # [prod(index_dims), d]
     """Positions of a grid, each axis equally spaced over [-1, 1] with both ends included."""
-    axes = [jnp.linspace(-1.0, 1.0, num=size, dtype=jnp.float32) for size in index_dims]
+    axes = [_linspace(-1.0, 1.0, size, rounded_as) for size in index_dims]
     return jnp.stack(jnp.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(index_dims))
+
+
+def _linspace(
+    start: float, stop: float, num: int, rounded_as: Rounding
+) -> jax.Array:  # [num] float32
+    if rounded_as == "jax" or num == 1:
+        return jnp.linspace(start, stop, num=num, dtype=jnp.float32)
+    # On a CPU, torch counts from both ends in steps of a float32, and rounds once.
+    step = np.float64(np.float32(stop - start) / np.float32(num - 1))
+    index = np.arange(num)
+    counted = np.where(index < num // 2, start + step * index, stop - step * (num - 1 - index))
+    return jnp.asarray(counted.astype(np.float32))
 
 
 def subsampled_positions(
     points: jax.Array,  # [p] flat indices into the grid
     index_dims: tuple[int, ...],
+    rounded_as: Rounding = "jax",
 ) -> jax.Array:  # [p, d]
     """Positions of some points of a grid, as the released decoders place them.
 
     NOTE(fidelity): position i of an axis of size s is -1 + 2i/s here, which never reaches +1,
     unlike `linear_positions`. The released video model was trained and must be decoded this way.
     """
-    indices = jnp.stack(jnp.unravel_index(points, index_dims), axis=-1)
-    return -1.0 + 2.0 * indices / jnp.asarray(index_dims, jnp.float32)
+    indices = jnp.unravel_index(points, index_dims)
+    if rounded_as == "torch":
+        # Looked up, because XLA divides by a constant with less care than torch.
+        tables = [
+            np.float32(-1) + np.arange(0, 2 * size, 2, dtype=np.float32) / np.float32(size)
+            for size in index_dims
+        ]
+        positions = [jnp.asarray(table)[i] for table, i in zip(tables, indices, strict=True)]
+        return jnp.stack(positions, axis=-1)
+    return -1.0 + 2.0 * jnp.stack(indices, axis=-1) / jnp.asarray(index_dims, jnp.float32)
 
 
 def fourier_features(
@@ -92,7 +122,7 @@ def fourier_features(
             f"positions of shape {positions.shape}."
         )
     bands = jnp.stack(
-        [jnp.linspace(1.0, size / 2, num=config.num_bands) for size in max_resolution]
+        [_linspace(1.0, size / 2, config.num_bands, config.rounded_as) for size in max_resolution]
     )  # [d, bands]
     phases = jnp.pi * (positions[..., None] * bands)  # [..., d, bands]
     phases = phases.reshape(*positions.shape[:-1], num_axes * config.num_bands)
@@ -165,9 +195,12 @@ class PositionEncoder:
             encoding = self._table()
             encoding = encoding if points is None else encoding[points]
         elif points is None:
-            encoding = self._fourier(linear_positions(self.index_dims))
+            assert isinstance(self.config, FourierConfig)
+            encoding = self._fourier(linear_positions(self.index_dims, self.config.rounded_as))
         else:
-            encoding = self._fourier(subsampled_positions(points, self.index_dims))
+            assert isinstance(self.config, FourierConfig)
+            rounded_as = self.config.rounded_as
+            encoding = self._fourier(subsampled_positions(points, self.index_dims, rounded_as))
         return self._project(encoding)
 
     def at(self, positions: jax.Array) -> jax.Array:  # [..., d] -> [..., c]
