@@ -150,6 +150,10 @@ def interpolate_positions(
     if not isinstance(image, zoo.ImageConfig) or len(image.shape) != 2:
         raise ModelError("only models of single images have positions to interpolate.")
     resized = dataclasses.replace(image, shape=shape)
+    if isinstance(image.position, zoo.FourierConfig) and image.position.max_resolution is None:
+        # The bands that the model was trained with, which go by its own grid where none is named.
+        position = dataclasses.replace(image.position, max_resolution=image.index_dims)
+        resized = dataclasses.replace(resized, position=position)
     new_config = dataclasses.replace(config, preprocessor=resized)
     if not isinstance(image.position, zoo.LearnedConfig):
         return params, new_config

@@ -79,7 +79,15 @@ def test_fourier_positions_know_other_resolutions(model):
     larger = classify.at_resolution(model, (12, 10))
     assert classify.image_shape(larger.config) == (12, 10)
     assert larger.params is model.params
-    assert classify.classify(larger, image) == classify.classify(model, image)
+    # With the bands that the model was trained with: those of its own grid, named or not.
+    named = zoo.FourierConfig(num_bands=2, max_resolution=(6, 5))
+    (expected,) = classify.classify(loaded(rgb_classifier(position=named)), image, top_k=7)
+    (actual,) = classify.classify(larger, image, top_k=7)
+    assert [each.index for each in actual] == [each.index for each in expected]
+    (other,) = classify.classify(model, image, top_k=7)  # Bands of 12 x 10, which it never saw.
+    for one, same in zip(actual, expected, strict=True):
+        assert one.probability == pytest.approx(same.probability, rel=1e-4)
+    assert abs(other[0].probability - actual[0].probability) > 1e-5
     assert classify.at_resolution(model, (6, 5)) is model
 
 

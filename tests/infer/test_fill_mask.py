@@ -1,5 +1,7 @@
 """Text with holes to text."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import perceiver_jax
 from perceiver_jax import zoo
 from perceiver_jax.errors import DataError, ModelError
 from perceiver_jax.infer import fill_mask
+from perceiver_jax.infer.commands import fill_mask as command
 from perceiver_jax.infer.loaded import LoadedModel
 from perceiver_jax.model import tokenizer
 from tests import golden_cases, released_settings, tiny_models
@@ -112,6 +115,10 @@ def test_bytes_that_are_no_utf8():
     logits = np.zeros((1, 262))
     logits[0, 6 + 0x41] = 1
     filled = fill_mask._filled(masked, logits, 2)
+    # Predicted control characters do not reach the terminal as such.
+    assert command._lines(dataclasses.replace(filled, text="a\x1b[2J\nb")).startswith(
+        "a\\x1b[2J\nb"
+    )
     assert filled.text == "nA\ufffd!" and str(filled.candidates[0][0]) == "A"
     names = [fill_mask.token_name(token) for token in (0, 3, 6, 6 + 0x20, 6 + 0xE2)]
     assert names == ["[PAD]", "[MASK]", "0x00", " ", "0xE2"]

@@ -165,14 +165,16 @@ def _tell(
         "shown_latents": list(_latents(maps)),
         "picture": str(picture),
     }
-    report.file(picture)
+    files = [picture]
     if flags.FLAGS.save_maps:
         saved = picture.with_suffix(".npy")
         with replacing(saved) as temporary:
             np.save(temporary, maps.weights)
-        report.file(saved)
+        files.append(saved)
         common["maps"] = str(saved)
     report.result({**common, **record}, "\n".join([name, *([text] if text else [])]))
+    for file in files:
+        report.file(file)
 
 
 def _latents(maps: "AttentionMaps") -> tuple[int, ...]:

@@ -92,7 +92,7 @@ def _record(text: str, filled: "Filled") -> dict:
 
 
 def _lines(filled: "Filled") -> str:
-    lines = [filled.text]
+    lines = ["".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in filled.text)]
     for position, candidates in zip(filled.positions, filled.candidates, strict=True):
         shown = "  ".join(f"{str(each)!r:6} {each.probability:6.1%}" for each in candidates)
         lines.append(f"{position:6}  {shown}")
