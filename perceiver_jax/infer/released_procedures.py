@@ -196,11 +196,10 @@ def compare(
     corner = found[0][tuple(slice(size) for size in values.shape)].astype(np.float64)
     difference = np.abs(corner - values)
     tolerance = expected.atol + expected.rtol * np.abs(values)
-    rounding = expected.rounding * np.maximum(1.0, np.abs(values))
     # NaN compares as false, and argmax finds it first.
     within = difference <= tolerance
-    passed = bool((difference <= tolerance + rounding).all())
-    worst = np.unravel_index(np.argmax(difference / (tolerance + rounding)), values.shape)
+    passed = bool((difference <= tolerance + expected.rounding).all())
+    worst = np.unravel_index(np.argmax(difference / (tolerance + expected.rounding)), values.shape)
     reason = ""
     if not passed:
         reason = (
@@ -214,6 +213,6 @@ def compare(
         passed,
         float(difference[worst]),
         float(tolerance[worst]),
-        float(rounding[worst]),
+        expected.rounding,
         reason,
     )
