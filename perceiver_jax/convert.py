@@ -10,13 +10,13 @@ that one of its classes can express; --format=safetensors writes one file of our
 Both read back to the bit.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 # Nothing heavy here: until `exit_on_interrupt` has been called, Ctrl-C shows a traceback.
-from perceiver_jax.errors import EXIT_USER_ERROR, UserError, exit_on_interrupt, run_main
+from perceiver_jax.checkpoints import flags as checkpoint_flags
+from perceiver_jax.errors import UserError, run_main_with_overrides
 
 FORMATS = ("huggingface", "safetensors")
 
@@ -25,12 +25,6 @@ _USAGE = """Say what to convert, where to, and to which format:
     python -m perceiver_jax.convert --from=PATH --to=FOLDER --format=huggingface
     python -m perceiver_jax.convert --from=PATH --to=FILE.safetensors --format=safetensors
 """
-_KINDS = {
-    "deepmind": "a pickle of DeepMind's",
-    "huggingface": "Hugging Face's",
-    "safetensors": "our own safetensors",
-    "workdir": "a work directory",
-}
 
 
 def define_flags() -> None:
@@ -40,25 +34,7 @@ def define_flags() -> None:
     flags.DEFINE_string("from", None, "The checkpoint to read: a file or a folder.")
     flags.DEFINE_string("to", None, "What to write: a new folder (huggingface), or a new file.")
     flags.DEFINE_enum("format", None, list(FORMATS), "The format to write.")
-    flags.DEFINE_string(
-        "model",
-        None,
-        "Name of the model in the zoo, where the file alone does not tell it. Any field of its "
-        "config is changed by --config.NAME=VALUE.",
-    )
-    flags.DEFINE_enum(
-        "numerics",
-        "released",
-        ["released", "huggingface"],
-        "Whose outputs the written model gives here: the released models', or transformers'.",
-    )
-    flags.DEFINE_enum(
-        "kernel_layout",
-        None,
-        ["published", "torch"],
-        "How the conv kernel of a Hugging Face file lies: as in the published one (transposed), "
-        "or as transformers saves it.",
-    )
+    checkpoint_flags.define()
 
 
 def convert_main(argv: Sequence[str], changes: dict[str, str]) -> None:
@@ -85,16 +61,13 @@ def convert_main(argv: Sequence[str], changes: dict[str, str]) -> None:
 
     params, state, config = load.load_checkpoint(
         source,
-        model=arguments.model,
-        overrides=changes,
-        numerics=arguments.numerics,
-        kernel_layout=arguments.kernel_layout,
+        **checkpoint_flags.arguments(changes),
         report=lambda line: print(f"note: {line}"),
     )
     config = zoo.build(config).config  # Refuses one that is not fully known.
-    names = load.class_names(source)
+    names = load.class_names(source) or _released_class_names(config)
     print(
-        f"Read {source}, {_KINDS[load.format_of(source)]}: {_describe(config)}, "
+        f"Read {source}, {load.WORDS[load.format_of(source)]}: {_describe(config)}, "
         f"{zoo.count(params):,} parameters"
         + (f", {zoo.count(state):,} values of state" if state else "")
         + "."
@@ -113,6 +86,21 @@ def convert_main(argv: Sequence[str], changes: dict[str, str]) -> None:
         print(f"note: {note}")
 
 
+def _released_class_names(config: Any) -> tuple[str, ...] | None:
+    """Names of the classes that the released models know; their pickles hold none."""
+    from perceiver_jax import zoo
+    from perceiver_jax.infer import class_names
+
+    released = {
+        **dict.fromkeys(("imagenet_fourier", "imagenet_learned", "imagenet_conv"), "imagenet"),
+        "video_autoencoding": "kinetics700",
+    }
+    for model, names in released.items():
+        if zoo.get_config(model) == config:
+            return getattr(class_names, names)()
+    return None
+
+
 def _describe(config: Any) -> str:
     """The model's name in the zoo, or what kind it is."""
     from perceiver_jax import zoo
@@ -128,19 +116,5 @@ def _describe(config: Any) -> str:
         return "a model that is not in the zoo"
 
 
-def main() -> None:
-    """Takes the overrides out of the command line, and runs the rest under absl."""
-    from perceiver_jax.config import split_overrides
-
-    try:
-        argv, changes = split_overrides(sys.argv)
-    except UserError as error:
-        print(f"\nerror: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    define_flags()
-    run_main(lambda rest: convert_main(rest, changes), argv)
-
-
 if __name__ == "__main__":
-    exit_on_interrupt()
-    main()
+    run_main_with_overrides(convert_main, define_flags)

@@ -25,7 +25,8 @@ from types import ModuleType
 
 from absl import flags
 
-from perceiver_jax.errors import EXIT_USER_ERROR, UserError, run_main
+from perceiver_jax.checkpoints import flags as checkpoint_flags
+from perceiver_jax.errors import UserError, run_main_with_overrides
 
 COMMANDS = {
     "classify": "perceiver_jax.infer.commands.classify",
@@ -50,25 +51,7 @@ def define_flags() -> None:
     """Defines the flags that all tasks share; here, so that importing this file changes nothing."""
     flags.DEFINE_enum("task", None, list(COMMANDS), "What to do.")
     flags.DEFINE_string("checkpoint", None, "File or folder with the trained weights.")
-    flags.DEFINE_string(
-        "model",
-        None,
-        "Name of the model in the zoo, where the file alone does not tell it. Any field of its "
-        "config is changed by --config.NAME=VALUE.",
-    )
-    flags.DEFINE_enum(
-        "numerics",
-        "released",
-        ["released", "huggingface"],
-        "Whose numbers weights from Hugging Face give: the released models', or transformers'.",
-    )
-    flags.DEFINE_enum(
-        "kernel_layout",
-        None,
-        ["published", "torch"],
-        "How the conv kernel of a Hugging Face file lies: as in the published one (transposed), "
-        "or as transformers saves it.",
-    )
+    checkpoint_flags.define()
     flags.DEFINE_enum("output", "text", ["text", "json"], "What is printed.")
     flags.DEFINE_string("out_dir", None, "Folder for pictures and other files; made if need be.")
     flags.DEFINE_string(
@@ -105,13 +88,7 @@ def predict_main(argv: Sequence[str], changes: dict[str, str], command: ModuleTy
         output=arguments.output,
         out_dir=Path(arguments.out_dir) if arguments.out_dir is not None else None,
     )
-    loaded = loading.load(
-        arguments.checkpoint,
-        model=arguments.model,
-        overrides=changes or None,
-        numerics=arguments.numerics,
-        kernel_layout=arguments.kernel_layout,
-    )
+    loaded = loading.load(arguments.checkpoint, **checkpoint_flags.arguments(changes))
     loading.check_task(loaded.config, arguments.task)
     command.run(loaded, list(argv[1:]), report)
     return report.exit_code
@@ -149,20 +126,18 @@ def find_command(argv: Sequence[str]) -> ModuleType | None:
 
 
 def main() -> None:
-    """Takes the overrides out of the command line, and runs the rest under absl."""
-    from perceiver_jax.config import split_overrides
+    """Runs the command line."""
+    command = find_command(sys.argv)
 
-    try:
-        argv, changes = split_overrides(sys.argv)
-        command = find_command(argv)
-    except UserError as error:
-        print(f"\nerror: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    define_flags()
-    if command is not None:
-        command.define_flags()
-        flags.adopt_module_key_flags(command)  # So that --help shows them.
-    run_main(lambda rest: predict_main(rest, changes, command), argv)
+    def define_all_flags() -> None:
+        define_flags()
+        if command is not None:
+            command.define_flags()
+            flags.adopt_module_key_flags(command)  # So that --help shows them.
+
+    run_main_with_overrides(
+        lambda rest, changes: predict_main(rest, changes, command), define_all_flags
+    )
 
 
 if __name__ == "__main__":

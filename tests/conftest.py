@@ -36,3 +36,16 @@ def highest_precision() -> Iterator[None]:
     """
     with jax.default_matmul_precision("highest"):
         yield
+
+
+@pytest.fixture
+def quick_compilation() -> Iterator[None]:
+    """Half the compile time, for slower programs; their values are rounded like all others.
+
+    For tests that compile a small program and run it once.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)

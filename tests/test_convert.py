@@ -51,13 +51,16 @@ def test_there_and_back(tmp_path):
 
     text = done(source, ours, "safetensors")
     count = sum(x.size for x in golden_cases.flatten(params).values())
-    assert "Hugging Face's: a model of the kind 'image classifier with a conv" in text
+    assert "a Hugging Face checkpoint: a model of the kind 'image classifier with a conv" in text
     assert f"{count:,} parameters, 258 values of state" in text
     assert f"{ours.stat().st_size:,} bytes" in text
     assert native.class_names(ours) == tuple(names)
 
     text = done(ours, back, "huggingface")
-    assert "our own safetensors" in text and "note: PerceiverForImageClassificationConv" in text
+    assert (
+        "a safetensors file of perceiver_jax" in text
+        and "note: PerceiverForImageClassificationConv" in text
+    )
     original = load_file(source / "model.safetensors")
     written = load_file(back / "model.safetensors")
     assert original.keys() == written.keys()

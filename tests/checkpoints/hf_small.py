@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,17 @@ def outputs(name: str, case: str) -> dict[str, np.ndarray]:
 
 def channels_last(x: np.ndarray) -> np.ndarray:  # [..., c, y, x] -> [..., y, x, c]
     return np.moveaxis(x, -3, -1)
+
+
+def copy(name, folder):
+    """A copy of a model, to be changed."""
+    shutil.copytree(FOLDER / name, folder)
+    return folder
+
+
+def changed_config(name, folder, **changes):
+    """A copy whose config.json has other values."""
+    copy(name, folder)
+    fields = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**fields, **changes}))
+    return folder

@@ -1,11 +1,20 @@
-"""Small pickles for the tests of the reader, as Haiku and NumPy write them."""
+"""Small pickles for the tests of the reader, as Haiku and NumPy write them, and how it refuses."""
 
+import pathlib
 import pickle
+import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
 import haiku as hk
 import numpy as np
+import pytest
+
+from perceiver_jax.checkpoints import deepmind
+from perceiver_jax.errors import CheckpointError
+
+# The reader may hold this much beside the arrays of a file.
+MEMORY = 4 << 20
 
 
 def small_params() -> dict[str, dict[str, np.ndarray]]:
@@ -41,3 +50,20 @@ def small_files() -> list[bytes]:
         pickle.dumps(both, 4),
         pickle.dumps({"params": small_params(), "state": small_state(), "step": 7}, 4),
     ]
+
+
+def refusal(directory: pathlib.Path, data: bytes, memory: int = MEMORY) -> str:
+    """The message, of one line, with which a file is refused; little memory is used for that."""
+    path = directory / "file.pystate"
+    path.write_bytes(data)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError) as caught:
+            deepmind.read(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    message = str(caught.value)
+    assert str(path) in message and "\n" not in message and len(message) < 600
+    assert peak < memory
+    return message

@@ -240,23 +240,11 @@ class TestBatchNormState:
         np.testing.assert_array_equal(entries["hidden"].ravel(), mean)
 
 
-def copy(name, folder):
-    shutil.copytree(hf_small.FOLDER / name, folder)
-    return folder
-
-
-def changed_config(name, folder, **changes):
-    copy(name, folder)
-    fields = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**fields, **changes}))
-    return folder
-
-
 def test_parts_with_an_index_and_half_precision(tmp_path):
     name = "vision-perceiver-fourier"
     whole = huggingface.read(hf_small.FOLDER / name)
     tensors = load_file(hf_small.FOLDER / name / "model.safetensors")
-    copy(name, tmp_path / "parts")
+    hf_small.copy(name, tmp_path / "parts")
     (tmp_path / "parts" / "model.safetensors").unlink()
     weight_map = {}
     for i, dtype in enumerate((np.float16, ml_dtypes.bfloat16)):
@@ -321,83 +309,6 @@ def test_overrides(tmp_path):
     assert config.encoder.num_blocks == 5 and config.exact_gelu
     with pytest.raises(ModelError, match="71 of its 72 arrays agree"):
         huggingface.read(path, overrides={"encoder.num_latents": "5"})
-
-
-class TestRefused:
-    def refused(self, path, words):
-        with pytest.raises(CheckpointError, match=words) as caught:
-            huggingface.read(path)
-        return str(caught.value)
-
-    def tensors(self, folder, change):
-        copy("vision-perceiver-fourier", folder)
-        tensors = load_file(folder / "model.safetensors")
-        save_file(change(tensors), folder / "model.safetensors")
-        return folder
-
-    def test_missing_and_unexpected_tensors(self, tmp_path):
-        def change(tensors):
-            moved = "perceiver.encoder.cross_attention.layernorm.bias"
-            tensors["surplus"] = tensors.pop(moved)
-            return tensors
-
-        message = self.refused(self.tensors(tmp_path / "x", change), "ImageClassificationFourier")
-        assert "missing: perceiver.encoder.cross_attention.layernorm.bias" in message
-        assert "unexpected: surplus" in message
-
-    def test_a_tensor_of_a_wrong_shape(self, tmp_path):
-        def change(tensors):
-            name = "perceiver.encoder.cross_attention.layernorm.bias"
-            return {**tensors, name: np.zeros(3, np.float32)}
-
-        with pytest.raises(ModelError, match=r"cross_attention/layer_norm_2/offset \[3\]"):
-            huggingface.read(self.tensors(tmp_path / "x", change))
-
-    def test_ignored_tensors(self, tmp_path):
-        def change(tensors):
-            return {**tensors, "perceiver.embeddings.position_ids": np.arange(3)}
-
-        loaded = huggingface.read(self.tensors(tmp_path / "x", change))
-        assert "perceiver.embeddings" not in loaded.params
-
-    def test_another_model(self, tmp_path):
-        save_file({"bert.embeddings.weight": np.zeros(3, np.float32)}, tmp_path / "x.safetensors")
-        assert huggingface.is_huggingface(tmp_path / "x.safetensors")
-        self.refused(tmp_path / "x.safetensors", "bert.embeddings.weight")
-
-    def test_damaged_files(self, tmp_path):
-        copy("vision-perceiver-fourier", tmp_path / "x")
-        weights = tmp_path / "x" / "model.safetensors"
-        data = weights.read_bytes()
-        weights.write_bytes(data[: len(data) // 2])
-        self.refused(tmp_path / "x", "damaged or cut off")
-        weights.write_bytes(data)
-        (tmp_path / "x" / "config.json").write_text("{")
-        self.refused(tmp_path / "x", "config.json cannot be read as JSON")
-        weights.unlink()
-        self.refused(tmp_path / "x", "no weights: expected one of model.safetensors")
-        self.refused(tmp_path / "nothing", "does not exist")
-
-    def test_values_of_config_json(self, tmp_path):
-        name = "optical-flow-perceiver"
-        for i, (changes, words) in enumerate(
-            (
-                ({"num_blocks": "two"}, "num_blocks='two'; expected a whole number"),
-                ({"num_blocks": 10**9}, "num_blocks=1000000000 is more than 1000"),
-                ({"num_self_attends_per_block": 4}, "the weights have 3 self-attends"),
-                ({"train_size": [12]}, r"train_size=\[12\]; expected 2 whole numbers"),
-                ({"hidden_act": "relu"}, "hidden_act='relu'; these models have GELU"),
-                ({"num_self_attention_heads": 3}, "not divisible by self_attend_heads=3"),
-                ({"cross_attention_shape_for_attention": "x"}, "must be 'kv' or 'q'"),
-                ({"perceiver_jax": {"config": {"__class__": "os:system"}}}, "os:system"),
-                ({"perceiver_jax": {"version": 9}}, "cannot be read"),
-            )
-        ):
-            self.refused(changed_config(name, tmp_path / str(i), **changes), words)
-
-    def test_tanh_gelu_is_kept(self, tmp_path):
-        path = changed_config("optical-flow-perceiver", tmp_path / "x", hidden_act="gelu_new")
-        assert not huggingface.read(path, numerics="huggingface").config.exact_gelu
 
 
 def test_is_huggingface(tmp_path):

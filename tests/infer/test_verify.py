@@ -1,9 +1,7 @@
 """The check of released files, on stand-ins whose outputs transformers computed."""
 
 import dataclasses
-import functools
 import gc
-import json
 import shutil
 
 import jax
@@ -14,116 +12,28 @@ from safetensors.numpy import load_file, save_file
 
 import perceiver_jax
 from perceiver_jax import zoo
-from perceiver_jax.checkpoints import huggingface, native
+from perceiver_jax.checkpoints import native
 from perceiver_jax.errors import DataError
-from perceiver_jax.infer import class_names, images, verify
+from perceiver_jax.infer import images, verify
 from perceiver_jax.infer import released_expectations as published
 from perceiver_jax.infer import released_procedures as procedures
 from perceiver_jax.infer.released_expectations import RELEASED
-from perceiver_jax.model import tokenizer
-from perceiver_jax.zoo import recognise
 from tests import golden_cases, released_settings, tiny_models
-from tests.checkpoints import hf_small
 from tests.infer.command_line import predict
-
-PICKLES = golden_cases.GOLDEN / "pickles"
-GOLDEN = json.loads((golden_cases.GOLDEN / "hf_verify.json").read_text())
-# Several times what float32 makes of these models.
-SMALL = {"atol": 1e-4, "rtol": 0.0, "rounding": 0.0, "source": "transformers here"}
-COCO_NAME, SINTEL_NAME = "000000039769.png", "cave_3/frame_0001.png"
-
-
-def picture(height, width):
-    """A picture with detail of all sizes, that nothing but whole numbers make."""
-    y, x = np.mgrid[:height, :width]
-    channels = (x * y // 7 + 13 * x, 3 * x + 29 * y, x * x // 50 + y)
-    return np.stack([channel % 256 for channel in channels], axis=-1).astype(np.uint8)
-
-
-def write_picture(path, size):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture(*size)).save(path)
-
-
-def nested(values):
-    return tuple(map(nested, values)) if isinstance(values, list) else values
-
-
-@functools.cache
-def config_of(name):
-    return huggingface.read(hf_small.FOLDER / name).config
-
-
-def stand_in(expectation):
-    """The expectation of a released model, with the tiny one's size and numbers."""
-    name = expectation.name
-    procedure = expectation.procedure
-    if isinstance(procedure, published.Texts):
-        procedure = published.Texts(
-            tuple(
-                published.Text(
-                    name=text.name,
-                    text="some words are missing.",
-                    special_tokens=case["special_tokens"],
-                    masked=tuple(case["masked"]),
-                    predicted=tuple(case["predicted"]),
-                    shape=tuple(case["shape"]),
-                    logits=published.Numbers(nested(case["logits"]), **SMALL),
-                )
-                for text, case in zip(procedure.texts, GOLDEN["text"], strict=True)
-            )
-        )
-    elif isinstance(procedure, published.Image):
-        case = GOLDEN["image"][name.removeprefix("vision-perceiver-")]
-        procedure = published.Image(
-            picture=procedure.picture,
-            shape=(1, 10),
-            logits=published.Numbers(nested(case["logits"]), **SMALL),
-            top=tuple(f"class {index}" for index in case["classes"]),
-            probabilities=published.Numbers(nested(case["probabilities"]), **SMALL),
-        )
-    elif isinstance(procedure, published.Flow):
-        case = GOLDEN["flow"]
-        procedure = published.Flow(
-            procedure.picture,
-            tuple(case["shape"]),
-            published.Numbers(nested(case["outputs"]), **{**SMALL, "atol": 2e-6}),
-        )
-    else:
-        procedure = published.Autoencoding(64, 4, (1, 64), (1, 64, 3), (1, 11), "")
-    return dataclasses.replace(expectation, config=lambda: config_of(name), procedure=procedure)
-
-
-STAND_INS = tuple(map(stand_in, RELEASED))
-
-
-def copy_model(name, folder):
-    """Copies a tiny model, without its golden arrays."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in ("config.json", "model.safetensors"):
-        shutil.copy(hf_small.FOLDER / name / file, folder / file)
-    return folder / "model.safetensors"
-
-
-def change(file, tensor, function):
-    """Changes one tensor of a file."""
-    tensors = load_file(file)
-    tensors[tensor] = function(tensors[tensor])
-    save_file(tensors, file, metadata={"format": "pt"})
-
-
-def results_of(directory, expectations=STAND_INS):
-    """Results about files, and those about models that are not there."""
-    results = list(verify.verify(directory, expectations))
-    assert all(each.reason for each in results if each.result != verify.PASS)
-    there = [each for each in results if each.file is not None]
-    assert results[: len(there)] == there
-    return there, results[len(there) :]
-
-
-def kinds(results):
-    return {each.check: each.result for each in results}
-
+from tests.infer.verify_stand_ins import (
+    COCO_NAME,
+    GOLDEN,
+    PICKLES,
+    SINTEL_NAME,
+    SMALL,
+    STAND_INS,
+    change,
+    copy_model,
+    kinds,
+    picture,
+    results_of,
+    write_picture,
+)
 
 CHECKS = {
     "language-perceiver": [
@@ -468,69 +378,3 @@ def test_the_table():
         "-     model  all     -           -               not checked",
         "    why",
     ]
-
-
-@pytest.mark.core
-def test_what_is_published_fits_together():
-    assert len({each.name for each in RELEASED}) == len({each.pickle for each in RELEASED}) == 6
-    families = {family.name: family for family in recognise.FAMILIES}
-    numbers = []
-    for each in RELEASED:
-        assert families[each.family].config() == each.config()
-        procedure = each.procedure
-        if isinstance(procedure, published.Texts):
-            numbers += [text.logits for text in procedure.texts]
-            for text in procedure.texts:
-                assert text.shape == (1, each.config().preprocessor.length, tokenizer.VOCAB_SIZE)
-        elif isinstance(procedure, published.Image):
-            numbers += [procedure.logits, procedure.probabilities]
-            assert procedure.shape == (1, each.config().decoder.num_classes)
-            assert len(procedure.logits.values) == 3
-            assert len(procedure.top) == len(procedure.probabilities.values) == 5
-            # The names of outputs, and the same one first for all three models.
-            assert set(procedure.top) <= set(class_names.imagenet())
-            assert procedure.top[0] == "tabby, tabby cat"
-            probabilities = procedure.probabilities.values
-            assert list(probabilities) == sorted(probabilities, reverse=True)
-            assert 0 < sum(probabilities) < 1
-        elif isinstance(procedure, published.Flow):
-            numbers.append(procedure.outputs)
-            assert procedure.shape == (1, *each.config().decoder.shape, 2)
-            height, width = procedure.picture.size
-            assert height >= procedure.shape[1] and width >= procedure.shape[2]
-        else:
-            queries = each.config().decoder.queries
-            assert procedure.image_points * 128 == np.prod(queries["image"].shape)
-            assert procedure.audio_points * 128 == queries["audio"].shape[0]
-            assert procedure.image == (1, procedure.image_points, 3)
-            assert procedure.audio == (1, procedure.audio_points * 16)
-            assert procedure.label == (1, len(class_names.kinetics700()))
-    assert len(numbers) == 9
-    for each in numbers:
-        values = np.array(each.values)
-        assert values.dtype == np.float64 and np.isfinite(values).all()
-        assert 0 < each.atol <= 1e-4 and 0 <= each.rtol <= 1e-4 and 0 <= each.rounding < 2e-4
-        assert each.source
-    # Three different models.
-    logits = {each.procedure.logits.values for each in RELEASED if "vision" in each.name}
-    assert len(logits) == 3
-
-
-def test_the_published_sentence():
-    (texts,) = [each.procedure.texts for each in RELEASED if each.name == "language-perceiver"]
-    special, plain = texts
-    # As transformers' tokenizer gives it, before " missing." is masked.
-    real = np.array(
-        [4, 90, 110, 111, 121, 38, 111, 121, 38, 103, 116, 38, 111, 116, 105, 117, 115, 118, 114]
-        + [107, 122, 107, 38, 121, 107, 116, 122, 107, 116, 105, 107, 38, 125, 110, 107, 120, 107]
-        + [38, 121, 117, 115, 107, 38, 125, 117, 120, 106, 121, 38, 103, 120, 107]
-        + [38, 115, 111, 121, 121, 111, 116, 109, 52, 5]
-    )
-    encoded = tokenizer.encode(special.text)
-    np.testing.assert_array_equal([tokenizer.CLS, *encoded, tokenizer.SEP], real)
-    assert special.text == plain.text and len(encoded) == 60
-    assert special.special_tokens and not plain.special_tokens
-    for text, ids in ((special, real), (plain, encoded)):
-        assert tokenizer.decode(np.array(text.predicted)) == " missing."
-        # What was masked is what should be predicted.
-        np.testing.assert_array_equal(ids[slice(*text.masked)], text.predicted)

@@ -10,7 +10,7 @@ from perceiver_jax import zoo
 from tests import tiny_models
 from tests.random_params import model_params
 
-pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision")]
+pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision", "quick_compilation")]
 
 
 def example(name: str, batch_size: int = 2):
