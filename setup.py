@@ -79,7 +79,7 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["perceiver_jax", "perceiver_jax.*"]),
-    package_data={"perceiver_jax": ["py.typed", "infer/class_names/*.txt"]},
+    package_data={"perceiver_jax": ["py.typed", "infer/class_names/*.txt", "zoo/*.json"]},
     python_requires=">=3.11",
     install_requires=CORE,
     extras_require=EXTRAS,

@@ -7,7 +7,8 @@
 --from is a released pickle, a Hugging Face folder or file, our own safetensors, or a work directory
 of the trainer. --format=huggingface writes a folder for transformers' `from_pretrained`, for models
 that one of its classes can express; --format=safetensors writes one file of ours, for any model.
-Both read back to the bit.
+Both read back to the bit; what a Hugging Face folder says of training alone (its dropout, and the
+number of batches that batch norm has seen) is not kept on the way through ours.
 """
 
 from collections.abc import Sequence
@@ -57,7 +58,10 @@ def convert_main(argv: Sequence[str], changes: dict[str, str]) -> None:
         raise UserError(f"{target} exists; choose a new file.")
     # Imported late, so that --help and mistakes in flags are answered at once.
     from perceiver_jax import zoo
-    from perceiver_jax.checkpoints import huggingface, load, native
+    from perceiver_jax.checkpoints import hf_export, huggingface, load, native
+
+    if arguments.format == "huggingface":
+        hf_export.check_is_new(Path(target))
 
     params, state, config = load.load_checkpoint(
         source,

@@ -101,7 +101,14 @@ def run_main(
             print("\nInterrupted.", file=sys.stderr)
             return EXIT_INTERRUPTED
 
-    app.run(guarded, argv=None if argv is None else list(argv))
+    def parse(arguments: Sequence[str]) -> list[str]:
+        try:
+            return flags.FLAGS(arguments)
+        except flags.Error as error:
+            print(f"\nerror: {error} --help lists the flags.", file=sys.stderr)
+            sys.exit(EXIT_USER_ERROR)
+
+    app.run(guarded, argv=None if argv is None else list(argv), flags_parser=parse)
 
 
 def run_main_with_overrides(

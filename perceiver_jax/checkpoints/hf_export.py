@@ -12,6 +12,7 @@ import numpy as np
 
 from perceiver_jax import config as config_lib
 from perceiver_jax import zoo
+from perceiver_jax.atomic import make_readable
 from perceiver_jax.checkpoints import hf_fields, hf_files, hf_layouts, hf_names, native
 from perceiver_jax.checkpoints.hf_names import Family, Tensor
 from perceiver_jax.errors import CheckpointError
@@ -166,6 +167,7 @@ def _write_folder(
     try:
         with _new_folder(folder) as temporary:
             save_file(dict(tensors), temporary / hf_files.WEIGHTS, metadata={"format": "pt"})
+            make_readable(temporary / hf_files.WEIGHTS)
             for name, values in files.items():
                 text = json.dumps(values, indent=2, ensure_ascii=False)
                 (temporary / name).write_text(text + "\n", encoding="utf-8")
@@ -176,12 +178,17 @@ def _write_folder(
         raise CheckpointError(f"{folder} cannot be written: {error}.") from error
 
 
+def check_is_new(folder: Path) -> None:
+    """Raises CheckpointError unless there is nothing yet where a folder is to be written."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CheckpointError(f"{folder} exists and is not an empty folder; choose a new one.")
+
+
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
     """Gives a temporary folder beside `folder`, which takes its place when the block ends well."""
+    check_is_new(folder)
     folder = folder.absolute()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CheckpointError(f"{folder} exists and is not an empty folder; choose a new one.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     temporary.mkdir()

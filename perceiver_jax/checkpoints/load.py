@@ -6,6 +6,7 @@ our own safetensors                native.py
 a work directory of a run          store.py
 """
 
+import dataclasses
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,6 @@ from perceiver_jax import config as config_lib
 from perceiver_jax import zoo
 from perceiver_jax.checkpoints import deepmind, huggingface, native
 from perceiver_jax.checkpoints.numerics import with_numerics
-from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.errors import CheckpointError, ModelError
 from perceiver_jax.zoo import recognise
 
@@ -112,6 +112,13 @@ def load_checkpoint(
                 raise ModelError(f"for numerics={numerics!r}, {found}")
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
+    if isinstance(found, recognise.Undetermined):
+        found = dataclasses.replace(found, source=str(path))
+        if kind == "huggingface":
+            report(
+                f"{path} has no config.json beside the weights, which would tell all about the "
+                "model; copy it there."
+            )
     return Checkpoint(_to_device(params), _to_device(state), found)
 
 
@@ -193,6 +200,9 @@ def _step_of(path: Path) -> int | None:
 
 
 def _read_workdir(path: Path, report: Callable[[str], None]) -> tuple[Any, Any, zoo.ModelConfig]:
+    # Imported late: Orbax takes more memory than many a checkpoint.
+    from perceiver_jax.checkpoints.store import CheckpointStore
+
     step = _step_of(path)
     directory = path / "checkpoints" if step is None else path.parent
     store = CheckpointStore(directory, read_only=True, report=report)

@@ -23,7 +23,7 @@ Tree = dict[str, dict[str, np.ndarray]]
 FORMAT = "perceiver_jax"
 VERSION = "1"
 
-_MAPPED_BYTES = 8 * 2**20  # See read_tensors.
+_MAPPED_BYTES = 2 * 2**20  # See read_tensors.
 
 
 def save(

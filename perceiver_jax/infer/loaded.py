@@ -153,7 +153,8 @@ def load(
     """Loads a checkpoint of any format; see `perceiver_jax.load_checkpoint` for the arguments.
 
     Raises:
-      CheckpointError: the file is missing or damaged, or fits no model.
+      CheckpointError: the file is missing or damaged.
+      ModelError: its arrays fit no model, or it takes more to know which.
     """
     from perceiver_jax.checkpoints import load as loading
 

@@ -10,6 +10,7 @@
 The same command goes on where an interrupted run left off; Ctrl-C stops and saves.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -64,7 +65,8 @@ def train_main(argv: Sequence[str], changes: dict[str, str]) -> int:
     from perceiver_jax.train.loop import train
 
     if arguments.checkpoint:
-        changes = {**changes, "checkpoint": arguments.checkpoint}
+        # The same file from whatever folder the run is continued.
+        changes = {**changes, "checkpoint": os.path.abspath(arguments.checkpoint)}
     config = override(load_experiment(arguments.config), changes)
     try:
         train(config, arguments.workdir)

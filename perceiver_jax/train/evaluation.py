@@ -124,7 +124,7 @@ def evaluate_weights(
       UserError: no such checkpoint or split, or the weights are of another model.
     """
     parts = assemble(config)
-    state = initial_state(parts, checkpoint, report=report)
+    state = initial_state(parts, checkpoint, for_training=False, report=report)
     return {
         "name": config.name,
         "checkpoint": str(checkpoint),

@@ -20,6 +20,7 @@ def initial_state(
     checkpoint: str | Path | None = None,
     fresh: Sequence[str] = (),
     *,
+    for_training: bool = True,
     report: Callable[[str], None] = print,
 ) -> TrainState:
     """The state at step 0: random, or with weights that any program saved.
@@ -29,6 +30,7 @@ def initial_state(
       checkpoint: see `perceiver_jax.load_checkpoint`; None for random parameters.
       fresh: glob patterns of the modules that start at random all the same, such as
         `*basic_decoder/output` for other classes.
+      for_training: whether an error should say how other outputs can be trained.
       report: takes a line for the user where something had to be guessed.
 
     Raises:
@@ -55,16 +57,18 @@ def initial_state(
 
     given = {"params": kept(loaded.params), "state": kept(loaded.state)}
     needed = {"params": kept(state.params), "state": kept(state.model_state)}
+    expected, found = (recognise.shapes_of(*each.values()) for each in (needed, given))
     try:
-        recognise.compare(
-            recognise.shapes_of(*needed.values()), recognise.shapes_of(*given.values())
-        )
+        recognise.compare(expected, found)
     except ModelError as error:
-        raise ModelError(
-            f"{checkpoint} does not fit the model of the experiment: {error}\n"
-            "Where only the outputs are others, as with other classes, "
-            "--config.fresh='*basic_decoder/output' lets those modules start at random."
-        ) from error
+        message = f"{checkpoint} does not fit the model of the experiment: {error}"
+        others = recognise.differing_modules(expected, found)
+        if for_training and len(others) <= 2:
+            message += (
+                "\nAs with other classes, only the outputs may be others: "
+                f"--config.fresh={','.join(others)} lets these modules start at random."
+            )
+        raise ModelError(message) from error
 
     def placed(old: Any, new: Any) -> Any:
         return {

@@ -1,7 +1,10 @@
 """Which model arrays belong to: told from their names and shapes, whatever the file is called."""
 
 import dataclasses
+import functools
+import json
 from collections.abc import Iterable, Mapping
+from importlib import resources
 from typing import Any
 
 from perceiver_jax import config as config_lib
@@ -28,9 +31,10 @@ class Undetermined:
     family: str  # A name of the zoo, or 'text_classifier'.
     sizes: Mapping[str, Any]  # What is known, as overrides of the family's released config.
     needed: tuple[str, ...]  # Names of the fields that the arrays do not tell.
+    source: str = ""  # The file, for messages.
 
     def __str__(self) -> str:
-        return (
+        return (self.source and f"{self.source}: ") + (
             f"these are the arrays of a model of the family {self.family!r}, not of the released "
             f"size, and arrays do not tell {', '.join(self.needed)}. Give the whole config "
             f"(config=), or the name of a model that agrees in these (model={self.family!r}; "
@@ -79,11 +83,16 @@ def config_for(
         for config in candidates:
             if not _differences(expected_shapes(config), shapes):
                 return config
-        raise ModelError(_report("the config given", expected_shapes(candidates[-1]), shapes))
+        message = _report("the model given", expected_shapes(candidates[-1]), shapes)
+        if family is not None:
+            message += f"\nTheir names are those of the family {family.name!r}."
+        raise ModelError(message)
     if family is None:
         raise ModelError(_nearest_report(shapes))
     config = family.config()
-    if not overrides and not _differences(expected_shapes(config), shapes):
+    if not _differences(expected_shapes(config), shapes):
+        config = config_lib.override(config, overrides or {})
+        check(config, shapes, f"{family.name} with these changes")
         return config
     try:
         sizes = family.sizes(shapes)
@@ -116,7 +125,7 @@ def expected_shapes(config: ModelConfig) -> Shapes:
         raise ModelError(f"this config makes no model that works: {error}") from error
 
 
-def check(config: ModelConfig, shapes: Shapes, name: str = "the config given") -> None:
+def check(config: ModelConfig, shapes: Shapes, name: str = "the model given") -> None:
     """Raises ModelError, with the first differences, unless the shapes are those of `config`."""
     compare(expected_shapes(config), shapes, name)
 
@@ -133,8 +142,35 @@ def compare(expected: Shapes, found: Shapes, name: str = "it") -> None:
         raise ModelError(_report(name, expected, found))
 
 
+def differing_modules(expected: Shapes, found: Shapes) -> list[str]:
+    """The modules that have other arrays, or arrays of other shapes, or are on one side only."""
+    keys = expected.keys() | found.keys()
+    return sorted({key[0] for key in keys if expected.get(key) != found.get(key)})
+
+
 def _expected_shapes(config: ModelConfig) -> Shapes:
+    # Tracing a released model takes a second and tens of megabytes; its shapes stand in a file.
+    for name, shapes in _released_shapes().items():
+        if _RELEASED[name]() == config:
+            return shapes
     return shapes_of(*Model(config).abstract_params())
+
+
+_RELEASED = {family.name: family.config for family in FAMILIES}
+
+
+@functools.cache
+def _released_shapes() -> dict[str, Shapes]:
+    """Shapes of the released models by name, from released_shapes.json."""
+    text = resources.files("perceiver_jax.zoo").joinpath("released_shapes.json").read_text()
+    return {
+        name: {
+            (module, array): tuple(shape)
+            for module, entries in modules.items()
+            for array, shape in entries.items()
+        }
+        for name, modules in json.loads(text).items()
+    }
 
 
 def _differences(expected: Shapes, found: Shapes) -> dict[str, list[str]]:
@@ -177,6 +213,13 @@ def _nearest_report(shapes: Shapes) -> str:
         )
 
     nearest = max(FAMILIES, key=agreement)
+    if agreement(nearest) == (0, 0):
+        some = ", ".join(
+            f"{module}/{name} {list(shapes[module, name])}" for module, name in sorted(shapes)[:3]
+        )
+        return (
+            f"no array has a name that an array of a released Perceiver has; there are: {some}, ..."
+        )
     return f"the arrays fit no model that is known; the nearest is {nearest.name!r}. " + _report(
         "it", expected_shapes(nearest.config()), shapes
     )

@@ -1,6 +1,7 @@
 """Our own safetensors: what is saved comes back, and damage is noticed."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,12 @@ def test_what_is_saved_comes_back_to_the_bit(file, params):
         for name, array in entries.items():
             np.testing.assert_array_equal(read[module][name], array)
     assert [each.name for each in file.parent.iterdir()] == ["model.safetensors"]
+
+
+def test_others_may_read_the_file(file):
+    mask = os.umask(0)
+    os.umask(mask)
+    assert file.stat().st_mode & 0o777 == 0o666 & ~mask
 
 
 def test_names_are_those_that_are_documented(file, params):

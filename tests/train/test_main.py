@@ -49,6 +49,7 @@ def _train(workdir: Path, *arguments: str) -> subprocess.Popen:
         (["--workdir="], ["--config=experiments/digits.py --workdir=DIR"]),
         (["--config.trainer.seed"], ["--config.trainer.seed needs a value"]),
         (["seed=3"], ["Unexpected argument 'seed=3'"]),
+        (["--workdr=x"], ["Unknown command line flag 'workdr'", "--help lists the flags"]),
     ],
 )
 def test_mistakes_are_answered_on_one_screen(

@@ -22,6 +22,9 @@ GOLDEN_IMAGENET = ["imagenet_fourier", "imagenet_learned", "imagenet_conv_eval"]
 @pytest.mark.parametrize("name", RELEASED)
 def test_the_released_size_is_the_released_config(name):
     shapes = recognise.shapes_of(*perceiver_jax.build(name).abstract_params())
+    # The shapes in the file are those of the model.
+    assert recognise.expected_shapes(zoo.get_config(name)) == shapes
+    assert recognise._released_shapes()[name] == shapes
     assert recognise.config_for(shapes) == zoo.get_config(name)
 
 
@@ -106,9 +109,10 @@ def test_a_config_that_is_given_must_fit():
     assert recognise.config_for(shapes, config) == config
     # Sizes come from the arrays, all else from the config.
     assert recognise.config_for(shapes, config, {"encoder.num_blocks": 3}).encoder.num_blocks == 3
-    with pytest.raises(ModelError, match="the config given: 0 of its 457") as error:
+    with pytest.raises(ModelError, match="the model given: 0 of its 457") as error:
         recognise.config_for(shapes, released.mlm())
     assert "missing (the first 4 of " in str(error.value)
+    assert "names are those of the family 'imagenet_fourier'" in str(error.value)
     with pytest.raises(ConfigError, match="num_block"):
         recognise.config_for(shapes, config, {"encoder.num_block": 3})
 
@@ -126,11 +130,24 @@ def test_differences_name_what_is_missing_unexpected_and_of_a_wrong_shape():
     assert "self_attention_2/mlp/linear/w [1024, 1023], expected [1024, 1024]" in message
 
 
+def test_the_released_size_takes_overrides():
+    shapes = recognise.shapes_of(*perceiver_jax.build("imagenet_fourier").abstract_params())
+    config = recognise.config_for(shapes, None, {"preprocessor.shape": (256, 192)})
+    expected = config_lib.override(
+        zoo.get_config("imagenet_fourier"), {"preprocessor.shape": (256, 192)}
+    )
+    assert config == expected
+    with pytest.raises(ModelError, match="do not fit imagenet_fourier with these changes"):
+        recognise.config_for(shapes, None, {"decoder.num_classes": 10})
+
+
 def test_arrays_of_no_model_get_the_nearest():
     shapes = dict(recognise.shapes_of(*perceiver_jax.build("optical_flow").abstract_params()))
     kept = {key: shape for key, shape in shapes.items() if "flow_decoder" not in key[0]}
     with pytest.raises(ModelError, match="the nearest is 'optical_flow'"):
         recognise.config_for(kept)
+    with pytest.raises(ModelError, match=r"no array has a name .*there are: a/w \[3\]"):
+        recognise.config_for({("a", "w"): (3,)})
     with pytest.raises(ModelError, match="there are no arrays"):
         recognise.config_for({})
 
