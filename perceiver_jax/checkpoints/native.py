@@ -16,7 +16,7 @@ import numpy as np
 from perceiver_jax import config as config_lib
 from perceiver_jax.atomic import replacing
 from perceiver_jax.checkpoints import aligned
-from perceiver_jax.errors import CheckpointError, ConfigError
+from perceiver_jax.errors import CheckpointError, ConfigError, UserError
 
 Tree = dict[str, dict[str, np.ndarray]]
 
@@ -65,7 +65,9 @@ def save(
     try:
         with replacing(path) as temporary:
             save_file(tensors, temporary, metadata=metadata)
-    except (OSError, SafetensorError) as error:
+    except UserError as error:
+        raise CheckpointError(str(error)) from error
+    except SafetensorError as error:
         raise CheckpointError(f"{path} cannot be written: {error}.") from error
 
 

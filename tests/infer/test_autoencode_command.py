@@ -37,6 +37,17 @@ def clip(path, num_frames, *, has_audio=True):
     return path
 
 
+def test_videos_of_one_name(model, tmp_path):
+    """Each has files of its own."""
+    (tmp_path / "other").mkdir()
+    paths = [clip(tmp_path / "clip.mp4", 2), clip(tmp_path / "other/clip.mp4", 3, has_audio=False)]
+    result = run(model, tmp_path / "out", *paths)
+    assert result.code == 0, result.err
+    files = [tmp_path / f"out/{name}_reconstruction.mp4" for name in ("clip", "clip-2")]
+    assert [record["video_file"] for record in result.records()] == list(map(str, files))
+    assert [len(list(video_files.read_frames(file))) for file in files] == [2, 3]
+
+
 @pytest.mark.core
 def test_video_with_sound(model, tmp_path):
     path = clip(tmp_path / "clip.mp4", 5)

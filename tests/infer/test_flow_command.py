@@ -1,5 +1,7 @@
 """predict --task=flow."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -111,6 +113,27 @@ def test_video(model, tmp_path):
     assert result.records()[1]["second"] == f"{tmp_path / 'clip.mp4'}:5"
     info = video_files.video_info(tmp_path / "out/clip_flow.mp4")
     assert info.rate == 15 and not info.has_audio
+
+
+def test_folder_with_folders_and_equal_names(model, tmp_path):
+    """Frames of one folder only, and a file of its own for each pair."""
+    frames, paths = pictures(tmp_path / "in", 3)
+    pictures(tmp_path / "in" / "other", 2)
+    Image.fromarray(frames[1]).save(tmp_path / "in" / "frame0.tiff")  # Between frames 0 and 1.
+    result = run(model, tmp_path / "out", tmp_path / "in")
+    assert result.code == 0, result.err
+    records = result.records()
+    assert len(records) == 3 and not any("other" in record["second"] for record in records)
+    assert [record["flow_file"].rpartition("/")[2] for record in records] == [
+        "frame0.flo",
+        "frame0-2.flo",
+        "frame1.flo",
+    ]
+    expected = flow.predict_flow(model, frames[0], frames[1])
+    np.testing.assert_array_equal(flow_files.read_flo(records[0]["flow_file"]), expected)
+    for record in records:
+        for kind in ("flow_file", "warp_file", "colour_file", "video_file"):
+            assert Path(record[kind]).is_file(), kind
 
 
 class TestErrors:

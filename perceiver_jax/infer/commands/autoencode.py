@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from perceiver_jax.errors import UserError
+from perceiver_jax.infer.commands.names import distinct
 
 if TYPE_CHECKING:
     from perceiver_jax.infer.autoencode import PieceLayout
@@ -54,16 +55,18 @@ def run(loaded: "LoadedModel", inputs: list[str], report: "Report") -> None:
     layout = piece_layout(loaded.config)
     class_names.for_outputs(layout.num_classes, loaded.class_names)  # Fails now if it does at all.
     folder = report.require_out_dir("The reconstructed videos")
-    for path in map(Path, inputs):
+    paths = [Path(path) for path in inputs]
+    for path, stem in zip(paths, distinct([path.stem for path in paths]), strict=True):
         try:
-            _reconstruct(loaded, layout, path, folder, report)
+            _reconstruct(loaded, layout, path, folder / stem, report)
         except UserError as error:
             report.failure(error)
 
 
 def _reconstruct(
-    loaded: "LoadedModel", layout: "PieceLayout", path: Path, folder: Path, report: "Report"
+    loaded: "LoadedModel", layout: "PieceLayout", path: Path, target: Path, report: "Report"
 ) -> None:
+    """Writes the files whose names begin with `target`."""
     import numpy as np
 
     from perceiver_jax.infer import class_names, pictures, video_files, video_writing
@@ -81,8 +84,8 @@ def _reconstruct(
         note=notes.append,
     )
     has_audio = video_files.video_info(path).has_audio
-    video_file = folder / f"{path.stem}_reconstruction.mp4"
-    picture_file = folder / f"{path.stem}_frames.png"
+    video_file = target.with_name(f"{target.name}_reconstruction.mp4")
+    picture_file = target.with_name(f"{target.name}_frames.png")
     image_psnr, audio_psnr = PSNRMeter(), PSNRMeter()
     probabilities, num_frames, picture = [], 0, None
     with video_writing.writing_video(

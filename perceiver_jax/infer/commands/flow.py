@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from absl import flags
 
 from perceiver_jax.errors import DataError, UserError
+from perceiver_jax.infer.commands.names import distinct
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,10 +67,11 @@ def run(loaded: "LoadedModel", inputs: list[str], report: "Report") -> None:
     elif len(inputs) == 1:
         path = Path(inputs[0])
         frames, rate = _frames_of(path, chosen)
-        flows = _predict_all(loaded, frames, folder, report, arguments.chunk_size)
+        video = folder / f"{path.stem}_flow.mp4"
+        flows = _predict_all(loaded, frames, folder, report, arguments.chunk_size, video)
         if not flows:
             raise DataError(f"{path} has fewer than two of the frames asked for; flow needs two.")
-        _paint(flows, arguments.max_flow, report, folder / f"{path.stem}_flow.mp4", rate)
+        _paint(flows, arguments.max_flow, report, video, rate)
     else:
         raise UserError(
             f"--task=flow takes two images, or one video, or one folder of images; got "
@@ -100,8 +102,8 @@ def parse_frames(text: str | None) -> slice:
 def _images(paths: list[Path]) -> Iterator[_Frame]:
     from perceiver_jax.infer.images import read_image
 
-    for path in paths:
-        yield _Frame(str(path), path.stem, read_image(path))
+    for path, stem in zip(paths, distinct([path.stem for path in paths]), strict=True):
+        yield _Frame(str(path), stem, read_image(path))
 
 
 def _frames_of(path: Path, chosen: slice) -> tuple[Iterator[_Frame], float]:
@@ -109,7 +111,9 @@ def _frames_of(path: Path, chosen: slice) -> tuple[Iterator[_Frame], float]:
     from perceiver_jax.infer import images, video_files
 
     if path.is_dir():
-        return _images(images.find_images([path])[0][chosen]), _FOLDER_RATE
+        # Frames of one folder follow each other; those of folders inside it do not.
+        files = [file for file in images.find_images([path])[0] if file.parent == path]
+        return _images(files[chosen]), _FOLDER_RATE
     pixels = video_files.read_frames(path, start=chosen.start, stop=chosen.stop, step=chosen.step)
     frames = (
         _Frame(f"{path}:{index}", f"{path.stem}_{index:05d}", frame)
@@ -122,6 +126,11 @@ class _Written(NamedTuple):
     path: Path  # Of the .flo file.
     max_flow: float
 
+    @property
+    def colours(self) -> Path:
+        """The picture of its colours."""
+        return self.path.with_name(f"{self.path.stem}_flow.png")
+
 
 def _predict_all(
     loaded: "LoadedModel",
@@ -129,6 +138,7 @@ def _predict_all(
     folder: Path,
     report: "Report",
     chunk_size: int,
+    video: Path | None = None,
 ) -> list[_Written]:
     """Predicts the flow from each frame to the next; on the disk, so that any number fits."""
     import numpy as np
@@ -147,6 +157,9 @@ def _predict_all(
         flow_files.write_flo(path, flow)
         write_png(picture, check.picture)
         written.append(_Written(path, float(lengths.max())))
+        files = {"flow_file": path, "warp_file": picture, "colour_file": written[-1].colours}
+        if video is not None:
+            files["video_file"] = video
         height, width = lengths.shape
         record = {
             "first": first.name,
@@ -157,8 +170,7 @@ def _predict_all(
             "max_flow": float(lengths.max()),
             "photometric_error_before": check.before,
             "photometric_error_after": check.after,
-            "flow_file": path,
-            "warp_file": picture,
+            **files,
         }
         report.result(
             record,
@@ -189,9 +201,8 @@ def _paint(
 
     def paint(flow: _Written) -> "np.ndarray":
         colours = flow_files.flow_to_colours(flow_files.read_flo(flow.path), max_flow)
-        picture = flow.path.with_name(f"{flow.path.stem}_flow.png")
-        write_png(picture, colours)
-        report.file(picture)
+        write_png(flow.colours, colours)
+        report.file(flow.colours)
         return colours
 
     if video is None:

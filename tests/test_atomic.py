@@ -1,0 +1,40 @@
+"""Files that are whole or not there at all."""
+
+import os
+
+import pytest
+
+from perceiver_jax.atomic import replacing
+from perceiver_jax.errors import UserError
+
+
+def test_a_block_that_ends_well(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    with replacing(path) as temporary:
+        assert temporary.suffix == ".txt" and temporary.parent == path.parent
+        temporary.write_text("whole")
+        temporary.chmod(0o600)
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    mask = os.umask(0)
+    os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_a_block_that_fails_leaves_what_was_there(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("before")
+    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "before" and [path] == list(tmp_path.iterdir())
+
+
+def test_what_the_file_system_refuses_is_said_in_words(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"file/x\.txt cannot be written: (Not a dir|File exists)"):
+        with replacing(tmp_path / "file" / "x.txt") as temporary:
+            temporary.write_text("x")
+    with pytest.raises(UserError, match="y.txt cannot be written: No space left on device"):
+        with replacing(tmp_path / "y.txt"):
+            raise OSError(28, "No space left on device")
