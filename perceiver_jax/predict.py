@@ -88,6 +88,7 @@ def predict_main(argv: Sequence[str], changes: dict[str, str], command: ModuleTy
         output=arguments.output,
         out_dir=Path(arguments.out_dir) if arguments.out_dir is not None else None,
     )
+    report.check_out_dir()  # Before a checkpoint is read for nothing.
     loaded = loading.load(arguments.checkpoint, **checkpoint_flags.arguments(changes))
     loading.check_task(loaded.config, arguments.task)
     command.run(loaded, list(argv[1:]), report)

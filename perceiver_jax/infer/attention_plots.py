@@ -12,11 +12,15 @@ from perceiver_jax.infer.attention_maps import Row, upsample
 
 _COLOURS = "magma"
 _ROW = 64  # Bytes in a line of text.
+_DPI = 120
+_LARGEST = 16384  # Pixels of the longer side of a picture.
+_MASK, _MASK_PLAIN, _OTHER = "\u25a2", "_", "\u00b7"
+_SCALES = "each map on a scale of its own"
 
 
 def draw_image(
     path: Path,
-    image: np.ndarray,  # [y, x, 3], uint8
+    image: np.ndarray,  # [y, x, 3 or 1], uint8
     rows: Sequence[Sequence[Row]],  # As `attention_maps.rows` makes them, with maps [y', x'].
     *,
     title: str = "",
@@ -24,7 +28,8 @@ def draw_image(
     """Draws an image, and in a row for each cross-attend what the latents looked at in it.
 
     Every map has its own scale, as in the paper's Figure 3: from 0 to what 1 in 200 values exceeds,
-    because a few bright pixels would leave the rest black.
+    because a few bright pixels would leave the rest black. A map has at least as many pixels in the
+    picture as the image has, unless that would make a picture of more than 16384 pixels a side.
 
     Args:
       path: the picture to write.
@@ -50,7 +55,8 @@ def draw_image(
         if number:
             line[0].spines[:].set_visible(False)  # The image stands once, in the first row.
         else:
-            line[0].imshow(image)
+            shown = image if image.shape[-1] == 3 else image[..., 0]
+            line[0].imshow(shown, cmap="gray", vmin=0, vmax=255)
             line[0].set_title("input", fontsize=8)
         for axis, (label, weights) in zip(line[1:], row, strict=True):
             brightest = np.quantile(weights, 0.995)
@@ -60,16 +66,34 @@ def draw_image(
                 axis.set_title(label.partition(": ")[2], fontsize=8)
     if title:
         figure.suptitle(title, fontsize=10)
-    _save(figure, path)
+    figure.supxlabel(_SCALES, fontsize=7)
+    _save(figure, path, dpi=_resolution(figure, axes[0, 1], (height, width)))
+
+
+def _resolution(figure: Any, cell: Any, shape: tuple[int, int]) -> float:
+    """The dots per inch at which a cell of a figure has a pixel for each of `shape`, or more."""
+    figure.draw_without_rendering()  # Sizes are known when all is laid out.
+    extent = cell.get_window_extent()
+    height, width = extent.height / figure.dpi, extent.width / figure.dpi  # Inches.
+    # One more, because the frame is drawn on the outermost pixels.
+    needed = max((shape[0] + 1) / height, (shape[1] + 1) / width)
+    return float(min(max(_DPI, needed), _LARGEST / max(figure.get_size_inches())))
 
 
 def draw_text(
     path: Path,
-    characters: Sequence[str],  # [m], one a byte
+    tokens: Sequence[str],  # [m], names as `fill_mask.token_name` gives them: "a", "0xC3", "[MASK]"
     rows: Sequence[Sequence[Row]],  # Maps [m].
 ) -> None:
-    """Draws bytes on cells whose colour is how much was read of them, one block for each map."""
+    """Draws bytes on cells whose colour is how much was read of them, one block for each map.
+
+    Masked bytes are shown as a box, bytes that are no printable ASCII and special tokens as a dot.
+    """
     plt = _pyplot()
+    mask = _mask_sign()
+    characters = [
+        mask if token == "[MASK]" else token if len(token) == 1 else _OTHER for token in tokens
+    ]
     cells = [row for line in rows for row in line]
     lines = -(-len(characters) // _ROW)
     figure, axes = plt.subplots(
@@ -103,7 +127,20 @@ def draw_text(
         axis.set_xticks([])
         axis.set_yticks([])
         axis.set_title(label, fontsize=8, loc="left")
+    figure.supxlabel(
+        f"{mask} masked, {_OTHER} not printable ASCII; {_SCALES}", fontsize=7, family="monospace"
+    )
     _save(figure, path)
+
+
+def _mask_sign() -> str:
+    """A box for what is masked, or what stands in where the font has none."""
+    from matplotlib import font_manager
+
+    font = font_manager.get_font(
+        font_manager.findfont(font_manager.FontProperties(family="monospace"))
+    )
+    return _MASK if font.get_char_index(ord(_MASK)) else _MASK_PLAIN
 
 
 def draw_audio(
@@ -150,6 +187,7 @@ def draw_points(
         for which in ("x", "y", "z"):
             axis.tick_params(axis=which, labelbottom=False, labelleft=False, labelright=False)
         axis.set_title(label.replace(": ", "\n"), fontsize=8)
+    figure.supxlabel(_SCALES, fontsize=7)
     _save(figure, path)
 
 
@@ -163,11 +201,11 @@ def _pyplot() -> Any:
     return plt
 
 
-def _save(figure: Any, path: Path) -> None:
+def _save(figure: Any, path: Path, dpi: float = _DPI) -> None:
     import matplotlib.pyplot as plt
 
     try:
         with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=120)
+            figure.savefig(temporary, dpi=dpi)
     finally:
         plt.close(figure)

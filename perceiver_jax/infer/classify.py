@@ -109,21 +109,35 @@ def batches(items: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]
 
 
 def image_shape(config: zoo.ModelConfig) -> tuple[int, int]:
-    """Height and width of the RGB images that a classifier reads.
+    """Height and width of the images that a classifier reads.
 
     Raises:
-      ModelError: it does not read single RGB images.
+      ModelError: it does not read single images, RGB or greyscale.
     """
+    height, width, _ = _image_shape(config)
+    return height, width
+
+
+def image_channels(config: zoo.ModelConfig) -> int:
+    """3 for a classifier of RGB images, 1 for one of greyscale.
+
+    Raises:
+      ModelError: it does not read single images, RGB or greyscale.
+    """
+    return _image_shape(config)[2]
+
+
+def _image_shape(config: zoo.ModelConfig) -> tuple[int, int, int]:
     image = config if isinstance(config, zoo.ConvNetConfig) else config.preprocessor
     if not isinstance(image, zoo.ImageConfig | zoo.ConvNetConfig) or len(image.shape) != 2:
         raise ModelError("this model reads no single images.")
-    if image.channels != 3:
+    if image.channels not in (1, 3):
         raise ModelError(
-            f"this model reads images of {image.channels} channels, and image files are prepared "
-            "as RGB; give arrays to perceiver_jax.infer.classify.classify instead."
+            f"this model reads images of {image.channels} channels, and image files are read as "
+            "RGB or greyscale; give arrays to perceiver_jax.infer.classify.classify instead."
         )
     height, width = image.shape
-    return height, width
+    return height, width, image.channels
 
 
 def interpolate_positions(

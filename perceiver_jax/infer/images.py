@@ -1,14 +1,16 @@
 """Image files to the arrays that the released classifiers were trained on (Perceiver IO, App. A).
 
-Reading, the centre crop of the evaluation, bicubic resizing (resize.py), and normalisation.
+Reading, the centre crop of the evaluation, bicubic resizing (resize.py), and normalisation. Models
+trained elsewhere may have been given other values, or greyscale; see `scale`.
 """
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
-from perceiver_jax.errors import DataError, require
+from perceiver_jax.errors import DataError, ModelError, require
 from perceiver_jax.infer.resize import resize_uint8
 
 # Of ImageNet's training images, in RGB with values from 0 to 255.
@@ -17,12 +19,20 @@ STDDEV = np.array([0.229, 0.224, 0.225], np.float32) * np.float32(255)
 # The share of the shorter side that the evaluation keeps.
 CROP = 0.875
 
+# How pixels become what a model reads: as the released models' training did, to [0, 1], to [-1, 1].
+Normalization = Literal["imagenet", "unit", "symmetric"]
+NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
 
-def read_image(path: str | Path) -> np.ndarray:  # [y, x, 3], uint8
-    """Reads an image of any format that Pillow knows, upright, as 8-bit RGB.
+
+def read_image(path: str | Path, *, channels: int = 3) -> np.ndarray:  # [y, x, channels], uint8
+    """Reads an image of any format that Pillow knows, upright, as 8-bit RGB or greyscale.
 
     Transparent pixels are shown on white, 16-bit values scaled, and of an animation the first
     picture is taken. Which way is up follows the camera's note (EXIF).
+
+    Args:
+      path: the file.
+      channels: 3, red, green and blue; or 1, their brightness (Pillow's "L").
 
     Raises:
       DataError: the file is missing, is no image, or is damaged.
@@ -30,13 +40,16 @@ def read_image(path: str | Path) -> np.ndarray:  # [y, x, 3], uint8
     require("PIL", purpose="Reading images", pip_name="pillow")
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    if channels not in (1, 3):
+        raise ValueError(f"image files are read with 1 or 3 channels; got {channels}.")
     path = Path(path)
     if path.is_dir():
         raise DataError(f"{path} is a folder, not an image.")
     try:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
-            return np.asarray(_to_rgb(image))
+            rgb = _to_rgb(image)
+            return np.asarray(rgb) if channels == 3 else np.asarray(rgb.convert("L"))[..., None]
     except FileNotFoundError as error:
         raise DataError(f"there is no image {path}.") from error
     except UnidentifiedImageError as error:
@@ -92,13 +105,19 @@ def find_images(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
         )
         images = [file for file in files if file.suffix.lower() in known]
         if not images:
-            raise DataError(f"the folder {path} has no image; files of {len(files)} other kinds.")
+            rest = f"only {_count(len(files), 'other file')}" if files else "nor any other file"
+            raise DataError(f"the folder {path} has no image, {rest}.")
         if len(images) < len(files):
             others = [file.name for file in files if file.suffix.lower() not in known]
             shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-            notes.append(f"{path}: skipped {len(others)} files that are no images ({shown})")
+            are = "that is no image" if len(others) == 1 else "that are no images"
+            notes.append(f"{path}: skipped {_count(len(others), 'file')} {are} ({shown})")
         found += images
     return found, notes
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def centre_crop(
@@ -127,10 +146,53 @@ def denormalize(image: np.ndarray) -> np.ndarray:  # [..., 3], float32 -> uint8
     return np.clip(np.rint(image * STDDEV + MEAN), 0, 255).astype(np.uint8)
 
 
-def prepare(
-    image: np.ndarray,  # [y, x, 3], uint8
+def scale(
+    image: np.ndarray,  # [..., c], uint8
+    normalization: Normalization | None = None,
+) -> np.ndarray:  # [..., c], float32
+    """Brings pixels to the range of values that a model was trained on.
+
+    Args:
+      image: RGB or greyscale.
+      normalization: "imagenet" as `normalize`, RGB only; "unit" to [0, 1]; "symmetric" to [-1, 1].
+        By default RGB as "imagenet", as the released models were trained, and greyscale as "unit".
+
+    Raises:
+      ModelError: ImageNet's statistics for greyscale, which has none.
+    """
+    channels = image.shape[-1]
+    normalization = normalization or ("imagenet" if channels == 3 else "unit")
+    if normalization == "imagenet":
+        if channels != 3:
+            raise ModelError(
+                "ImageNet's mean and deviation are of red, green and blue, and this model reads "
+                f"images of {channels} channel{'s'[: channels > 1]}; give --normalize=unit or "
+                "--normalize=symmetric."
+            )
+        return normalize(image)
+    unit = image.astype(np.float32) / np.float32(255)
+    return unit if normalization == "unit" else unit * np.float32(2) - np.float32(1)
+
+
+def fit(
+    image: np.ndarray,  # [y, x, c], uint8
     shape: Sequence[int] = (224, 224),
-) -> np.ndarray:  # [*shape, 3], float32
-    """The released evaluation's crop, resize and normalisation, for a classifier of `shape`."""
+) -> np.ndarray:  # [*shape, c], uint8
+    """The released evaluation's crop and resize, for a classifier of `shape`.
+
+    Greyscale of just that size stays whole: the released models read RGB, and the pixels of small
+    pictures such as digits are not to be smeared.
+    """
     height, width = shape
-    return normalize(resize_uint8(centre_crop(image, (height, width)), (height, width)))
+    if image.shape == (height, width, 1):
+        return image
+    return resize_uint8(centre_crop(image, (height, width)), (height, width))
+
+
+def prepare(
+    image: np.ndarray,  # [y, x, c], uint8
+    shape: Sequence[int] = (224, 224),
+    normalization: Normalization | None = None,
+) -> np.ndarray:  # [*shape, c], float32
+    """`fit` and `scale`: without a third argument, RGB as in the released evaluation."""
+    return scale(fit(image, shape), normalization)

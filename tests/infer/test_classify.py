@@ -133,8 +133,10 @@ def test_a_table_for_every_step_of_pixels():
 
 
 def test_models_of_other_inputs_are_refused():
-    with pytest.raises(ModelError, match="1 channels"):
-        classify.image_shape(tiny_models.classifier())
+    four = dataclasses.replace(tiny_models.classifier().preprocessor, channels=4)
+    with pytest.raises(ModelError, match="4 channels"):
+        classify.image_shape(dataclasses.replace(tiny_models.classifier(), preprocessor=four))
+    assert classify.image_channels(tiny_models.classifier()) == 1
     with pytest.raises(ModelError, match="no single images"):
         classify.image_shape(tiny_models.optical_flow())
     with pytest.raises(ModelError, match="single images"):

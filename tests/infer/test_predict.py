@@ -53,7 +53,7 @@ CLASSIFY = ("--task=classify", "--checkpoint=x")
 def test_classify_a_folder_as_json(classifier, photos):
     arguments = ("--output=json", "--top_k=2", "--batch_size=2", photos)
     result = predict(*CLASSIFY, *arguments, model=classifier)
-    assert result.code == 0 and "skipped 1 files" in result.err
+    assert result.code == 0 and "skipped 1 file that is no image" in result.err
     records = result.records()
     assert [record["input"] for record in records] == [
         str(photos / name) for name in ("a.png", "b.jpg", "c.webp")
@@ -64,6 +64,60 @@ def test_classify_a_folder_as_json(classifier, photos):
         for found, each in zip(record["predictions"], predictions, strict=True):
             assert (found["name"], found["index"]) == (each.name, each.index)
             assert found["probability"] == pytest.approx(each.probability, abs=1e-5)
+
+
+def test_one_input_that_is_missing_does_not_stop_the_others(classifier, photos, tmp_path):
+    (tmp_path / "empty").mkdir()
+    missing = (tmp_path / "nothere.jpg", tmp_path / "empty")
+    result = predict(
+        *CLASSIFY, "--output=json", photos / "a.png", *missing, photos / "b.jpg", model=classifier
+    )
+    assert result.code == 1
+    assert [Path(record["input"]).name for record in result.records()] == ["a.png", "b.jpg"]
+    assert "nothere.jpg" in result.err and "empty has no image" in result.err
+    assert predict(*CLASSIFY, missing[0], model=classifier).code == 2
+
+
+def test_greyscale_models_read_brightness(tmp_path):
+    model = loaded(tiny_models.classifier())
+    grey = np.random.default_rng(0).integers(0, 256, (5, 7), np.uint8)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    arguments = (*CLASSIFY, "--output=json", "--top_k=5", tmp_path / "grey.png")
+    for flag, pixels in (
+        ((), grey / 255),
+        (("--normalize=unit",), grey / 255),
+        (("--normalize=symmetric",), grey / 127.5 - 1),
+    ):
+        (record,) = predict(*arguments, *flag, model=model).records()
+        (expected,) = classify.classify(model, [pixels[..., None].astype(np.float32)], top_k=5)
+        found = [each["probability"] for each in record["predictions"]]
+        np.testing.assert_allclose(found, [each.probability for each in expected], atol=1e-5)
+    refused = predict(*arguments, "--normalize=imagenet", model=model)
+    assert refused.code == 2 and "1 channel; give --normalize=unit" in refused.err
+    result = predict(
+        "--task=attention", "--checkpoint=x", f"--out_dir={tmp_path}", arguments[-1], model=model
+    )
+    assert result.code == 0 and (tmp_path / "grey.attention.png").is_file()
+
+
+def test_a_folder_for_files_that_is_a_file(classifier, photos):
+    result = predict(
+        "--task=attention",
+        "--checkpoint=x",
+        f"--out_dir={photos / 'notes.txt'}",
+        photos / "a.png",
+        model=classifier,
+    )
+    assert result.code == 2 and "notes.txt is a file, not a folder" in result.err
+    assert not result.out
+
+
+def test_one_text_that_hides_nothing_does_not_stop_the_others():
+    model = loaded(tiny_models.language_model())
+    texts = ("a[MASK]", "no mask", "[MASK*12]", "b[MASK]")
+    result = predict("--task=fill_mask", "--checkpoint=x", "--output=json", *texts, model=model)
+    assert result.code == 1 and len(result.records()) == 2
+    assert "nothing is masked" in result.err and "takes 11" in result.err
 
 
 def test_classify_as_text_with_names_and_another_size(classifier, photos, tmp_path):

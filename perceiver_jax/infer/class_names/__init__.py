@@ -40,9 +40,11 @@ def for_outputs(num_classes: int, given: tuple[str, ...] | None = None) -> tuple
     """
     if given is not None:
         if len(given) != num_classes:
+            names = "is 1 class name" if len(given) == 1 else f"are {len(given)} class names"
+            classes = "1 class" if num_classes == 1 else f"{num_classes} classes"
             raise DataError(
-                f"there are {len(given)} class names for a model of {num_classes} classes; give "
-                "one name a line, in the order of the model's outputs."
+                f"there {names} for a model of {classes}; give one name a line, in the order of "
+                "the model's outputs."
             )
         return tuple(given)
     standard = {1000: imagenet, 700: kinetics700}.get(num_classes)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from perceiver_jax.infer.commands import classify, fill_mask
+from perceiver_jax.infer.commands.names import distinct
 
 if TYPE_CHECKING:
     from perceiver_jax.infer.attention_maps import AttentionMaps
@@ -49,21 +50,20 @@ def run(loaded: "LoadedModel", inputs: list[str], report: "Report") -> None:
 def _images(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir: Path) -> None:
     from perceiver_jax.errors import DataError
     from perceiver_jax.infer import attention_maps, attention_plots, class_names, images
-    from perceiver_jax.infer.classify import image_shape, top
+    from perceiver_jax.infer.classify import image_channels, image_shape, top
     from perceiver_jax.infer.progress import progress
 
     loaded = classify.prepare_model(loaded)
-    shape = image_shape(loaded.config)
-    paths, notes = images.find_images(inputs)
-    for note in notes:
-        report.note(note)
-    stems = _distinct([path.stem for path in paths])
+    shape, channels = image_shape(loaded.config), image_channels(loaded.config)
+    paths = classify.find_images(inputs, report)
+    stems = distinct([path.stem for path in paths])
     for path, stem in zip(progress(paths, "attention", len(paths)), stems, strict=True):
         try:
-            prepared = images.prepare(images.read_image(path), shape)
+            image = images.fit(images.read_image(path, channels=channels), shape)
         except DataError as error:
             report.failure(error)
             continue
+        prepared = images.scale(image, flags.FLAGS.normalize)
         maps = attention_maps.cross_attends(loaded, prepared[None])
         names = class_names.for_outputs(len(maps.outputs), loaded.class_names)
         (best,) = top(maps.outputs, names, 1)
@@ -71,7 +71,7 @@ def _images(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir:
         picture = out_dir / f"{stem}.attention.png"
         attention_plots.draw_image(
             picture,
-            images.denormalize(prepared),
+            image,
             rows,
             title=f"{path.name}: {best.name} ({best.probability:.0%})",
         )
@@ -80,6 +80,7 @@ def _images(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir:
 
 
 def _texts(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir: Path) -> None:
+    from perceiver_jax.errors import DataError
     from perceiver_jax.infer import attention_maps, attention_plots
     from perceiver_jax.infer import fill_mask as filling
 
@@ -88,16 +89,19 @@ def _texts(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir: 
     hidden = flags.FLAGS.mask_span is not None or flags.FLAGS.mask_text is not None
     for number, text in enumerate(inputs, start=1):
         masked = hidden or filling.has_marks(text)
-        ids = fill_mask.mask(text).ids if masked else filling.encode(text)
-        padded, mask = filling.pad(ids, length, special_tokens=special)
+        try:
+            ids = fill_mask.mask(text).ids if masked else filling.encode(text)
+            padded, mask = filling.pad(ids, length, special_tokens=special)
+        except DataError as error:
+            report.failure(error)
+            continue
         maps = attention_maps.cross_attends(loaded, padded[None], mask[None])
         # Nothing is read of the padding.
         maps = attention_maps.restrict(maps, int(mask.sum()))
         shown = [filling.token_name(token) for token in padded[: int(mask.sum())]]
-        characters = [each if len(each) == 1 else "·" for each in shown]
         rows = attention_maps.rows(maps, _latents(maps), per_head=flags.FLAGS.per_head)
         picture = out_dir / f"text-{number}.attention.png"
-        attention_plots.draw_text(picture, characters, rows)
+        attention_plots.draw_text(picture, shown, rows)
         tops = {line[0].label: _most_read(line[0].weights, shown) for line in rows}
         lines = [
             f"{label}\n"
@@ -117,7 +121,7 @@ def _signals(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir
 
     assert not isinstance(loaded.config, zoo.ConvNetConfig)
     preprocessor = loaded.config.preprocessor
-    stems = _distinct([Path(path).stem for path in inputs])
+    stems = distinct([Path(path).stem for path in inputs])
     for path, stem in zip(inputs, stems, strict=True):
         picture = out_dir / f"{stem}.attention.png"
         try:
@@ -199,16 +203,3 @@ def _most_read(weights: Any, shown: list[str]) -> list[dict[str, Any]]:
         {"position": int(index), "text": shown[index], "weight": float(weights[index])}
         for index in order
     ]
-
-
-def _distinct(stems: list[str]) -> list[str]:
-    """Gives names that occur more than once a number, so that no picture replaces another."""
-    taken: set[str] = set()
-    names = []
-    for stem in stems:
-        name, number = stem, 2
-        while name in taken:
-            name, number = f"{stem}-{number}", number + 1
-        taken.add(name)
-        names.append(name)
-    return names

@@ -1,6 +1,7 @@
 """predict --task=classify: what images show."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -30,6 +31,15 @@ def define_image_flags() -> None:
     flags.DEFINE_bool(
         "interpolate_positions", False, "Stretches learned positions to another --image_size."
     )
+    flags.DEFINE_enum(
+        "normalize",
+        None,
+        ["imagenet", "unit", "symmetric"],
+        "How pixels become what the model reads: imagenet, the mean and deviation that the "
+        "released models were trained with; unit, values in [0, 1]; symmetric, in [-1, 1]. A "
+        "checkpoint does not say what its model was trained on. Without it: imagenet for RGB and "
+        "unit for greyscale models; models of the digits data set were trained on symmetric.",
+    )
     flags.DEFINE_string(
         "class_names",
         None,
@@ -46,20 +56,19 @@ def run(loaded: "LoadedModel", inputs: list[str], report: "Report") -> None:
 
     loaded = prepare_model(loaded)
     shape = classify.image_shape(loaded.config)
-    paths, notes = images.find_images(inputs)
-    for note in notes:
-        report.note(note)
+    channels = classify.image_channels(loaded.config)
+    paths = find_images(inputs, report)
     readable: list[str] = []
 
     def read() -> "Iterator[np.ndarray]":
         for path in progress(paths, "classify", len(paths)):
             try:
-                image = images.read_image(path)
+                image = images.read_image(path, channels=channels)
             except DataError as error:
                 report.failure(error)
                 continue
             readable.append(str(path))
-            yield images.prepare(image, shape)
+            yield images.prepare(image, shape, flags.FLAGS.normalize)
 
     found = classify.classify_each(
         loaded, read(), top_k=flags.FLAGS.top_k, batch_size=flags.FLAGS.batch_size
@@ -76,20 +85,43 @@ def run(loaded: "LoadedModel", inputs: list[str], report: "Report") -> None:
         report.result(record, "\n".join([readable[index], *lines]))
 
 
+def find_images(inputs: list[str], report: "Report") -> list[Path]:
+    """Lists the image files at `inputs`; what is missing or has none is a failure of its own."""
+    from perceiver_jax.errors import DataError
+    from perceiver_jax.infer import images
+
+    paths: list[Path] = []
+    for each in inputs:
+        try:
+            found, notes = images.find_images([each])
+        except DataError as error:
+            report.failure(error)
+            continue
+        for note in notes:
+            report.note(note)
+        paths += found
+    return paths
+
+
 def prepare_model(loaded: "LoadedModel") -> "LoadedModel":
     """Applies the flags of `define_image_flags` to a model.
 
     Raises:
       ConfigError: --image_size is no size.
-      ModelError: the model cannot work at that size.
+      ModelError: the model cannot work at that size, or with that --normalize.
       DataError: the class names cannot be read.
     """
     import dataclasses
 
-    from perceiver_jax.infer import class_names, classify
+    import numpy as np
+
+    from perceiver_jax.infer import class_names, classify, images
 
     arguments = flags.FLAGS
     classify.image_shape(loaded.config)  # Refuses other models.
+    # Refuses values that it cannot have been trained on, before any image is read.
+    pixel = np.zeros((1, 1, classify.image_channels(loaded.config)), np.uint8)
+    images.scale(pixel, arguments.normalize)
     if arguments.image_size is not None:
         loaded = classify.at_resolution(
             loaded,

@@ -36,17 +36,29 @@ def define_text_flags() -> None:
 
 def run(loaded: "LoadedModel", inputs: list[str], report: "Report") -> None:
     """Fills the holes of the texts `inputs`: [MASK] is a byte, [MASK*9] nine."""
+    from perceiver_jax.errors import DataError
     from perceiver_jax.infer import fill_mask
 
-    texts = [mask(text) for text in inputs]
+    length = fill_mask.text_length(loaded.config)
+    special = flags.FLAGS.special_tokens
+    texts, masked = [], []
+    for text in inputs:
+        try:
+            hidden = mask(text)
+            fill_mask.pad(hidden.ids, length, special_tokens=special)  # Refuses what is too long.
+        except DataError as error:
+            report.failure(error)
+            continue
+        texts.append(text)
+        masked.append(hidden)
     filled = fill_mask.fill(
         loaded,
-        texts,
+        masked,
         top_k=flags.FLAGS.top_k,
-        special_tokens=flags.FLAGS.special_tokens,
+        special_tokens=special,
         batch_size=flags.FLAGS.batch_size,
     )
-    for text, each in zip(inputs, filled, strict=True):
+    for text, each in zip(texts, filled, strict=True):
         report.result(_record(text, each), _lines(each))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,14 +64,46 @@ class Report:
         print(f"error: {error}", file=self._stderr, flush=True)
 
     def require_out_dir(self, purpose: str) -> Path:
-        """Returns the folder for files, or asks the user for it.
+        """Returns the folder for files, made if need be, or asks the user for it.
 
         Args:
           purpose: what would be written there: "The pictures".
+
+        Raises:
+          UserError: no folder was named, or nothing can be written there.
         """
         if self.out_dir is None:
             raise UserError(f"{purpose} need a folder: give --out_dir=FOLDER.")
+        self.check_out_dir()
+        try:
+            self.out_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"--out_dir={self.out_dir} cannot be made: {error.strerror}; name another folder."
+            ) from error
         return self.out_dir
+
+    def check_out_dir(self) -> None:
+        """Checks that the folder for files can be written to or made, but does not make it.
+
+        Cheap: to be called before work that would be lost.
+
+        Raises:
+          UserError: a folder was named, and it or what it would lie in is no writable folder.
+        """
+        if self.out_dir is None:
+            return
+        existing = self.out_dir.absolute()
+        while not os.path.lexists(existing):
+            existing = existing.parent
+        named = f"--out_dir={self.out_dir}"
+        if not existing.is_dir():
+            what = "is" if existing == self.out_dir.absolute() else f"lies in {existing}, which is"
+            raise UserError(f"{named} {what} a file, not a folder; name a folder.")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise UserError(
+                f"{named} cannot be written to: no permission for {existing}; name another folder."
+            )
 
     @property
     def exit_code(self) -> int:
