@@ -10,8 +10,9 @@ from typing import Literal
 
 import haiku as hk
 import jax
+import jax.numpy as jnp
 
-from perceiver_jax.model import attention, capture
+from perceiver_jax.model import attention, capture, execution
 from perceiver_jax.model.linear import Linear
 
 # Which width the projections inside a cross-attention have where none is given:
@@ -33,9 +34,15 @@ def linear(
     )
 
 
-def layer_norm() -> hk.LayerNorm:
-    """Layer norm over the channels, with scale and offset, eps 1e-5 inside the root."""
-    return hk.LayerNorm(axis=-1, create_scale=True, create_offset=True, eps=1e-5)
+def layer_norm(x: jax.Array) -> jax.Array:  # [..., c] -> [..., c]
+    """Layer norm over the channels, with scale and offset, eps 1e-5 inside the root.
+
+    Where activations are narrower than parameters it is computed in the parameters' float32.
+    """
+    norm = hk.LayerNorm(axis=-1, create_scale=True, create_offset=True, eps=1e-5)
+    if execution.current().compute_dtype is None:
+        return norm(x)
+    return norm(x.astype(jnp.float32)).astype(x.dtype)
 
 
 def dropout(x: jax.Array, rate: float, is_training: bool) -> jax.Array:
@@ -154,7 +161,7 @@ class SelfAttention(hk.Module):
         is_training: bool = False,
     ) -> jax.Array:  # [b, q, c]
         """Applies the layer to `x`."""
-        normed = layer_norm()(x)
+        normed = layer_norm(x)
         attended = Attention(
             num_heads=self.num_heads,
             qk_channels=self.qk_channels,
@@ -169,7 +176,7 @@ class SelfAttention(hk.Module):
             init_scale=self.init_scale,
             dropout_prob=self.dropout_prob,
             exact_gelu=self.exact_gelu,
-        )(layer_norm()(x), is_training=is_training)
+        )(layer_norm(x), is_training=is_training)
 
 
 @dataclasses.dataclass
@@ -206,7 +213,7 @@ class CrossAttention(hk.Module):
             output_channels=q_width,
             init_scale=self.init_scale,
             dropout_prob=self.attention_dropout_prob,
-        )(layer_norm()(inputs_q), layer_norm()(inputs_kv), mask, is_training=is_training)
+        )(layer_norm(inputs_q), layer_norm(inputs_kv), mask, is_training=is_training)
         attended = dropout(attended, self.dropout_prob, is_training)
         x = inputs_q + attended if self.use_query_residual else attended
         return x + MLP(
@@ -214,4 +221,4 @@ class CrossAttention(hk.Module):
             init_scale=self.init_scale,
             dropout_prob=self.dropout_prob,
             exact_gelu=self.exact_gelu,
-        )(layer_norm()(x), is_training=is_training)
+        )(layer_norm(x), is_training=is_training)

@@ -5,13 +5,14 @@ queries come from: a learned array, Fourier features of output positions, or the
 """
 
 import dataclasses
+from functools import partial
 from typing import Literal
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from perceiver_jax.model import blocks
+from perceiver_jax.model import blocks, execution
 from perceiver_jax.model.linear import Linear
 from perceiver_jax.model.position_encoding import LearnedConfig, PositionConfig, PositionEncoder
 from perceiver_jax.model.preprocessors import Elements
@@ -162,7 +163,7 @@ class BasicDecoder(hk.Module):
                     f"{query_mask.shape}."
                 )
             mask = jnp.broadcast_to(query_mask[:, :, None], (*query_mask.shape, latents.shape[1]))
-        decoded = blocks.CrossAttention(
+        cross_attend = blocks.CrossAttention(
             num_heads=config.num_heads,
             qk_channels=config.qk_channels,
             v_channels=config.v_channels,
@@ -170,7 +171,10 @@ class BasicDecoder(hk.Module):
             use_query_residual=config.use_query_residual,
             widening_factor=config.widening_factor,
             exact_gelu=self.exact_gelu,
-        )(query, latents, mask, is_training=is_training)
+        )
+        how = execution.current()
+        read = how.wrap(partial(cross_attend, is_training=is_training), is_cross_attend=True)
+        decoded = how.leave(how.place(read(how.enter(query), how.enter(latents), mask)))
         if config.output_channels is None:
             return decoded
         return Linear(
@@ -278,7 +282,7 @@ class ProjectionDecoder(hk.Module):
         )
 
     def __call__(self, latents: jax.Array) -> jax.Array:  # [b, n, d] -> [b, classes]
-        return self._logits(latents.mean(axis=1))
+        return self._logits(execution.current().leave(latents).mean(axis=1))
 
 
 QueryingDecoder = BasicDecoder | ClassificationDecoder | FlowDecoder | BasicVideoAutoencodingDecoder

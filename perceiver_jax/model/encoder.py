@@ -5,13 +5,14 @@ shares weights between the repetitions; Perceiver IO (Sec. 3.1) reads once.
 """
 
 import dataclasses
+from functools import partial
 from typing import Literal
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from perceiver_jax.model import blocks, position_encoding
+from perceiver_jax.model import blocks, execution, position_encoding
 
 # Which weights the cross-attends share: every one has its own, or all but the first share one set
 # (Perceiver, Table 7: without sharing the ImageNet model overfits).
@@ -134,8 +135,10 @@ class PerceiverEncoder(hk.Module):
     ) -> jax.Array:  # [b, n, d]
         """Encodes `inputs`; what `input_mask` hides cannot influence the latents."""
         batch = inputs.shape[0]
+        how = execution.current()
+        inputs = how.enter(inputs)
         latents = self._latents()
-        latents = jnp.broadcast_to(latents, (batch, *latents.shape))
+        latents = how.enter(jnp.broadcast_to(latents, (batch, *latents.shape)))
         mask = None
         if input_mask is not None:
             if input_mask.shape != inputs.shape[:2]:
@@ -150,10 +153,12 @@ class PerceiverEncoder(hk.Module):
         block = 0
         for t, num_blocks in enumerate(self.config.blocks_after_cross_attends()):
             cross_attend = self._cross_attends[min(t, len(self._cross_attends) - 1)]
-            latents = cross_attend(latents, inputs, mask, is_training=is_training)
+            read = how.wrap(partial(cross_attend, is_training=is_training), is_cross_attend=True)
+            latents = how.place(read(latents, inputs, mask))
             for _ in range(num_blocks):
                 for self_attend in self._towers[min(block, len(self._towers) - 1)]:
-                    latents = self_attend(latents, is_training=is_training)
+                    layer = partial(self_attend, is_training=is_training)
+                    latents = how.place(how.wrap(layer, is_cross_attend=False)(latents))
                 block += 1
         return latents
 

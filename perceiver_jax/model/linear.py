@@ -13,12 +13,19 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
+
+LINEAR = "linear"  # What policies of recomputation know the products of linear layers by.
 
 
 @jax.custom_vjp
 def matmul(x: jax.Array, w: jax.Array) -> jax.Array:  # [..., i], [i, o] -> [..., o]
-    """`x @ w`. Differentiable in reverse mode, any number of times."""
-    return x @ w
+    """`x @ w` in the dtype of `x`. Differentiable in reverse mode, any number of times.
+
+    Where `w` is wider than `x`, so is its gradient: the products of bfloat16 activations are added
+    up, and over devices too, in the float32 of the parameters.
+    """
+    return x @ w.astype(x.dtype)
 
 
 def _matmul_forward(x: jax.Array, w: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
@@ -34,8 +41,9 @@ def _matmul_backward(
         x.reshape(-1, x.shape[-1]),
         cotangent.reshape(-1, cotangent.shape[-1]),
         dimension_numbers=(((0,), (0,)), ((), ())),
+        preferred_element_type=w.dtype,
     )
-    return dx.astype(x.dtype), dw.astype(w.dtype)
+    return dx, dw
 
 
 matmul.defvjp(_matmul_forward, _matmul_backward)
@@ -54,8 +62,9 @@ class Linear(hk.Module):
         """Applies the layer to the last axis."""
         fan_in = x.shape[-1]
         w_init = self.w_init or hk.initializers.TruncatedNormal(stddev=fan_in**-0.5)
-        out = matmul(x, hk.get_parameter("w", [fan_in, self.output_size], x.dtype, init=w_init))
+        w = hk.get_parameter("w", [fan_in, self.output_size], x.dtype, init=w_init)
+        out = checkpoint_name(matmul(x, w), LINEAR)
         if self.with_bias:
             bias = hk.get_parameter("b", [self.output_size], x.dtype, init=jnp.zeros)
-            out = out + jnp.broadcast_to(bias, out.shape)
+            out = out + jnp.broadcast_to(bias.astype(out.dtype), out.shape)
         return out

@@ -4,6 +4,7 @@
   --config=experiments/digits.py:permuted   another one
   --config.trainer.seed=1                   any field of the config, by its name
   --checkpoint=PATH                         starts from weights of any format, to fine-tune them
+  --workdir=DIR --debug_step                runs the step at which a run failed again, with checks
   --config.schedule=Cosine                  one of several config classes, with its defaults
   --config.trainer.eval_every=none          an optional field that is left empty
 
@@ -16,6 +17,8 @@ from collections.abc import Sequence
 
 # Nothing heavy here: until `exit_on_interrupt` has been called, Ctrl-C shows a traceback.
 from perceiver_jax.errors import UserError, run_main_with_overrides
+
+EXIT_STEP_FAILED = 1  # The step that was replayed is still not finite.
 
 
 def define_flags() -> None:
@@ -37,6 +40,12 @@ def define_flags() -> None:
         "Weights to start from: a DeepMind pickle, a Hugging Face folder, our safetensors or a "
         "work directory. The same as --config.checkpoint.",
     )
+    flags.DEFINE_bool(
+        "debug_step",
+        False,
+        "Runs the step at which the run in --workdir stopped being finite once more, and says "
+        "where the first bad value came up. Trains nothing.",
+    )
 
 
 def train_main(argv: Sequence[str], changes: dict[str, str]) -> int:
@@ -54,6 +63,8 @@ def train_main(argv: Sequence[str], changes: dict[str, str]) -> int:
             f"Unexpected argument {argv[1]!r}. Fields of the config are set by "
             "--config.NAME=VALUE; see --help."
         )
+    if arguments.debug_step:
+        return _debug_step(arguments.workdir, bool(arguments.config or changes))
     if not arguments.config or not arguments.workdir:
         raise UserError(
             "Give an experiment and a directory:\n\n"
@@ -74,6 +85,16 @@ def train_main(argv: Sequence[str], changes: dict[str, str]) -> int:
         print(stopped, file=sys.stderr)
         return stopped.exit_code
     return 0
+
+
+def _debug_step(workdir: str | None, with_config: bool) -> int:
+    if not workdir:
+        raise UserError("--debug_step needs the run that failed: --workdir=DIR.")
+    if with_config:
+        raise UserError("--debug_step replays a run with its own config; leave --config away.")
+    from perceiver_jax.train.diverged import replay
+
+    return EXIT_STEP_FAILED if replay(workdir) else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """From a config to the parts of a run: mesh, model, data, optimiser, state."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from perceiver_jax.train.mesh import check_batch_size, make_mesh
 from perceiver_jax.train.optimizer import make_optimizer
 from perceiver_jax.train.schedules import Schedule, make_schedule
 from perceiver_jax.train.state import Model, StateFactory
+from perceiver_jax.train.step import StepOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Parts:
     schedule: Schedule
     optimizer: optax.GradientTransformation
     state: StateFactory
+    options: StepOptions
 
     @property
     def num_epochs(self) -> float:
@@ -46,19 +49,24 @@ def build_model(config: Any) -> Model:
         raise ModelError(f"The model of this config cannot be built: {error}") from error
 
 
-def assemble(config: ExperimentConfig, model: Model | None = None) -> Parts:
+def assemble(
+    config: ExperimentConfig,
+    model: Model | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> Parts:
     """Makes the parts of a run.
 
     Args:
       config: the experiment.
       model: used in place of the one that `config.model` describes.
+      devices: those to use; None: all.
 
     Raises:
       UserError: something in the config does not fit the data or the devices.
     """
     trainer = config.trainer
-    mesh = make_mesh(trainer.mesh)
-    check_batch_size(mesh, trainer.batch_size, "trainer.batch_size")
+    mesh = make_mesh(trainer.mesh, devices)
+    check_batch_size(mesh, trainer.batch_size, "trainer.batch_size", trainer.accumulate)
     check_batch_size(mesh, trainer.eval_batch_size, "trainer.eval_batch_size")
     model = build_model(config.model) if model is None else model
     source = config.data.make_source("train")
@@ -90,6 +98,14 @@ def assemble(config: ExperimentConfig, model: Model | None = None) -> Parts:
             inputs=_input_shapes(config, source),
             seed=trainer.seed,
             mesh=mesh,
+            layout=trainer.mesh,
+            with_ema=trainer.ema_decay is not None,
+        ),
+        options=StepOptions(
+            accumulate=trainer.accumulate,
+            precision=trainer.precision,
+            remat=trainer.remat,
+            ema_decay=trainer.ema_decay,
         ),
     )
 

@@ -1,12 +1,14 @@
 """What an experiment is made of, as data. Nothing here runs anything."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from perceiver_jax.data.source import DataConfig
 from perceiver_jax.errors import ConfigError
 from perceiver_jax.tasks.base import Task
+from perceiver_jax.zoo import Remat
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,17 +79,56 @@ class ConstantCosine(Constant):
     end_value: float = 0.0  # Learning rate at the end; never scaled by the batch size.
 
 
+AXES = ("data", "fsdp", "tensor")  # Of the mesh of devices.
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardingRule:
+    """How the parameters whose path fits a pattern are split; see `train/sharding.py`."""
+
+    pattern: str  # Regular expression, searched for in "params/MODULE/NAME".
+    # For each dimension, from the first: the mesh axis that splits it ("tensor", "fsdp", or two as
+    # "tensor+fsdp"), or None. It must divide the dimension. Dimensions left out stay whole.
+    spec: tuple[str | None, ...] = ()
+    # 'auto': where `spec` does not name fsdp, it splits the largest whole dimension it divides.
+    fsdp: Literal["auto", "off"] = "auto"
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise ConfigError(
+                f"The pattern {self.pattern!r} of a sharding rule is no regular expression: "
+                f"{error}."
+            ) from error
+
+
+# Layers of the towers: their heads and the hidden channels of their MLPs are shared out, so that
+# one sum over `tensor` follows each attention and each MLP (Shoeybi et al. 2019, Sec. 3). Biases of
+# what is summed, and everything else, are split by fsdp alone. Cross-attends mostly have one head.
+DEFAULT_RULES = (
+    ShardingRule(r"self_attention(_\d+)?/attention/linear(_1|_2)?/w$", (None, "tensor")),
+    ShardingRule(r"self_attention(_\d+)?/attention/linear(_1|_2)?/b$", ("tensor",)),
+    ShardingRule(r"self_attention(_\d+)?/attention/linear_3/w$", ("tensor",)),
+    ShardingRule(r"self_attention(_\d+)?/mlp/linear/w$", (None, "tensor")),
+    ShardingRule(r"self_attention(_\d+)?/mlp/linear/b$", ("tensor",)),
+    ShardingRule(r"self_attention(_\d+)?/mlp/linear_1/w$", ("tensor",)),
+    ShardingRule(""),
+)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MeshConfig:
-    """How devices are laid out. One axis may be -1: all the devices that the others leave.
+    """How devices are laid out, and parameters over them.
 
-    Today every device holds all parameters: the rules of `train/mesh.py` split none of them. `data`
-    and `fsdp` both share out the batch, and `tensor` only repeats the work.
+    One axis may be -1: all the devices that the others leave.
     """
 
-    data: int = -1  # Devices that each take a part of the batch.
-    fsdp: int = 1  # The same today; the axis along which rules may come to split parameters.
-    tensor: int = 1  # Devices that do the same work; leave it at 1 until rules split layers.
+    data: int = -1  # Devices that each take a part of the batch, with copies of the parameters.
+    fsdp: int = 1  # Devices that each take a part of the batch and hold a part of each parameter.
+    tensor: int = 1  # Devices that share the work on each example of the towers' layers.
+    min_split: int = 2**14  # Values below which fsdp leaves an array whole, where it may choose.
+    rules: tuple[ShardingRule, ...] = DEFAULT_RULES  # The first that fits a parameter decides.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,6 +141,10 @@ class TrainerConfig:
     eval_batch_size: int = 256  # Examples at once in evaluation, over all devices.
     eval_split: str = "test"  # The split that is evaluated during and after training.
     seed: int = 0  # Decides parameters, data order, augmentation and dropout.
+    accumulate: int = 1  # Parts that a batch is computed in, one after the other, to save memory.
+    precision: Literal["float32", "bfloat16"] = "float32"  # Of activations; the rest is float32.
+    remat: Remat = "none"  # What the backward pass computes again instead of keeping it.
+    ema_decay: float | None = None  # Evaluates an average of past weights; None: the newest.
     log_every: int = 10  # A line of training metrics.
     eval_every: int | None = None  # An evaluation over the whole split; None: only at the end.
     checkpoint_every: int = 500  # A checkpoint; one is always written at the end.
@@ -115,8 +160,8 @@ class TrainerConfig:
                 "of the two, and none for the other."
             )
         at_least_one = dataclasses.asdict(self)
-        for name in ("num_steps", "batch_size", "eval_batch_size", "log_every", "eval_every",
-                     "checkpoint_every", "keep", "prefetch_batches"):  # fmt: skip
+        for name in ("num_steps", "batch_size", "eval_batch_size", "accumulate", "log_every",
+                     "eval_every", "checkpoint_every", "keep", "prefetch_batches"):  # fmt: skip
             value = at_least_one[name]
             if value is not None and value < 1:
                 raise ConfigError(f"trainer.{name}={value} must be at least 1.")
@@ -124,6 +169,13 @@ class TrainerConfig:
             raise ConfigError(f"trainer.num_epochs={self.num_epochs} must be above 0.")
         if self.reader_threads < 0:
             raise ConfigError(f"trainer.reader_threads={self.reader_threads} must not be negative.")
+        if self.batch_size % self.accumulate:
+            raise ConfigError(
+                f"trainer.accumulate={self.accumulate} parts do not divide "
+                f"trainer.batch_size={self.batch_size}."
+            )
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ConfigError(f"trainer.ema_decay={self.ema_decay} must lie in (0, 1), or be none.")
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"trainer.seed={self.seed} must lie in [0, 2**32).")
 
@@ -168,6 +220,7 @@ NEUTRAL_FIELDS = (
     "trainer.reader_threads",
     "trainer.prefetch_batches",
     "trainer.mesh",
+    "trainer.remat",
 )
 
 

@@ -141,6 +141,7 @@ def _evaluate_split(parts: Parts, state: TrainState, split: str | None) -> dict[
         config.task,
         placed=jax.tree.map(lambda leaf: leaf.sharding, parts.state.abstract()),
         mesh=parts.mesh,
+        options=parts.options,
     )
     batches = eval_batches(
         source,

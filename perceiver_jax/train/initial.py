@@ -85,5 +85,6 @@ def initial_state(
     return dataclasses.replace(
         state,
         params=placed(state.params, given["params"]),
+        ema=None if state.ema is None else placed(state.ema, given["params"]),
         model_state=placed(state.model_state, given["state"]),
     )

@@ -14,14 +14,16 @@ from perceiver_jax.train.assemble import Parts
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.metrics import MetricsFile
 from perceiver_jax.train.progress import Progress
-from perceiver_jax.train.step import Metrics
+from perceiver_jax.train.step import MUST_BE_FINITE, Metrics
 from perceiver_jax.train.workdir import Workdir
-
-_MUST_BE_FINITE = ("loss", "gradient_norm", "parameter_norm")
 
 
 class TrainingDiverged(UserError):
-    """The loss, a gradient or a parameter is not a finite number any more."""
+    """The loss, a gradient or a parameter is not a finite number any more, since step `step`."""
+
+    def __init__(self, message: str, step: int):
+        super().__init__(message)
+        self.step = step
 
 
 @dataclasses.dataclass
@@ -72,18 +74,19 @@ class Log:
         self.progress.message(text)
 
     def _check_finite(self, step: int, values: Mapping[str, float]) -> None:
-        wrong = [name for name in _MUST_BE_FINITE if not math.isfinite(values[name])]
+        wrong = [name for name in MUST_BE_FINITE if not math.isfinite(values[name])]
         if not wrong:
             return
         saved = self.store.steps()
         newest = f"the newest checkpoint is of step {saved[-1]}" if saved else "there is none yet"
-        shown = ", ".join(f"{name} {values[name]:g}" for name in _MUST_BE_FINITE)
+        shown = ", ".join(f"{name} {values[name]:g}" for name in MUST_BE_FINITE)
         raise TrainingDiverged(
             f"Training diverged at step {step}: {' and '.join(wrong)} "
             f"{'is' if len(wrong) == 1 else 'are'} not finite ({shown}, learning rate "
-            f"{values['learning_rate']:g}). Nothing of this step was saved; {newest}. "
+            f"{values['learning_rate']:g}). The step was not taken; {newest}. "
             "Running on would repeat it: start in a new work directory with a lower "
-            "--config.schedule.base_lr, or a tighter --config.optimizer.max_norm."
+            "--config.schedule.base_lr, or a tighter --config.optimizer.max_norm.",
+            step,
         )
 
 

@@ -19,16 +19,24 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from perceiver_jax import config as config_lib
 from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.data.loader import Shard, eval_batches, train_batches
+from perceiver_jax.train import diverged
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.evaluation import evaluate
 from perceiver_jax.train.initial import initial_state
 from perceiver_jax.train.interrupt import Interrupted, StopRequest
-from perceiver_jax.train.log import Log, draw_run_curves, print_overview, print_result
+from perceiver_jax.train.log import (
+    Log,
+    TrainingDiverged,
+    draw_run_curves,
+    print_overview,
+    print_result,
+)
 from perceiver_jax.train.mesh import put_batch
 from perceiver_jax.train.metrics import MetricsFile
 from perceiver_jax.train.progress import Progress, format_seconds
@@ -125,8 +133,11 @@ def _train(
         seed=trainer.seed,
         placed=placed,
         mesh=mesh,
+        options=parts.options,
     )
-    eval_step = make_eval_step(parts.model, config.task, placed=placed, mesh=mesh)
+    eval_step = make_eval_step(
+        parts.model, config.task, placed=placed, mesh=mesh, options=parts.options
+    )
 
     # ---- Loop ------------------------------------------------------------------------------------
     batches = train_batches(
@@ -174,15 +185,17 @@ def _train(
     with StopRequest() as stop:
         try:
             step = first_step
+            in_flight: dict[int, Any] = {}  # The batches of the last two steps.
             evaluated = True
             if eval_due(step) and not metrics_file.has(step, trainer.eval_split):
                 evaluated = run_evaluation(state, step)
             while step < num_steps and evaluated and stop.requested is None:
                 waited = time.monotonic()
-                batch = put_batch(next(batches), mesh)
+                batch = next(batches)
                 waited = time.monotonic() - waited
-                state, metrics = train_step(state, batch)
+                state, metrics = train_step(state, put_batch(batch, mesh), np.int32(step))
                 step += 1
+                in_flight = {step - 1: in_flight.get(step - 1), step: batch}
                 log.read_pending()
                 log.pending(step, metrics, waited)
                 if on_step is not None:
@@ -211,6 +224,15 @@ def _train(
                     f"again to go on (workdir {workdir.path}).",
                     stop.requested,
                 )
+        except TrainingDiverged as error:
+            # The state has stayed that of the step that failed; see make_train_step.
+            kept = workdir.path / "diverged"
+            diverged.save(kept, config, state, error.step, in_flight[error.step])
+            raise TrainingDiverged(
+                f"{error}\nIts state and its batch are in {kept}. To see where it went wrong:\n\n"
+                f"    python -m perceiver_jax.train --workdir={workdir.path} --debug_step\n",
+                error.step,
+            ) from None
         finally:
             progress.finish()
             metrics_file.close()

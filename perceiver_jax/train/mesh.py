@@ -1,37 +1,28 @@
-"""The mesh of devices, and where arrays lie on it.
+"""The mesh of devices, and where batches lie on it; sharding.py says where parameters do.
 
 One program runs on one CPU, eight GPUs or a slice of a pod: `jax.jit` over arrays that carry a
 `NamedSharding`. The axes are
 
   data    copies of the model, each with a part of the batch
-  fsdp    splits the batch too, and the parameters that a rule names
-  tensor  splits single layers that a rule names
+  fsdp    splits the batch too, and the parameters
+  tensor  splits the layers of the towers
 
 Axis types are Auto: the compiler places what the rules leave open. (Explicit, the default of
 `jax.make_mesh`, wants a sharding for every intermediate, and fails in the models.)
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from perceiver_jax.errors import ConfigError
-from perceiver_jax.train.config import MeshConfig
+from perceiver_jax.train.config import AXES, MeshConfig
 
-AXES = ("data", "fsdp", "tensor")
 BATCH = PartitionSpec(("data", "fsdp"))  # The first axis of every array of a batch.
 REPLICATED = PartitionSpec()
-
-# (pattern, spec): the first pattern found in the path of an array of the training state decides
-# where it lies. Paths look like "params/perceiver_encoder/~/cross_attention/attention/linear/w",
-# and end the same way for the optimiser's moments.
-Rules = Sequence[tuple[str, PartitionSpec]]
-DEFAULT_RULES: Rules = ((r"", REPLICATED),)
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -58,47 +49,24 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     )
 
 
-def check_batch_size(mesh: Mesh, batch_size: int, name: str) -> None:
-    """Raises a `ConfigError` unless the devices can share a batch equally."""
-    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+def check_batch_size(mesh: Mesh, batch_size: int, name: str, accumulate: int = 1) -> None:
+    """Raises a `ConfigError` unless the devices can share a batch equally.
+
+    Args:
+      mesh: the devices.
+      batch_size: examples, over all devices.
+      name: of the config field, for the message.
+      accumulate: how many parts the batch is computed in, one after the other.
+    """
+    parts = mesh.shape["data"] * mesh.shape["fsdp"] * accumulate
     if batch_size % parts:
         below, above = batch_size // parts * parts, -(-batch_size // parts) * parts
+        times = f" in {accumulate} parts each" if accumulate > 1 else ""
         raise ConfigError(
-            f"{name}={batch_size} cannot be shared by {parts} devices. Use a multiple of {parts}, "
-            f"such as {' or '.join(str(size) for size in (below, above) if size)}."
+            f"{name}={batch_size} cannot be shared by {parts // accumulate} devices{times}. Use a "
+            f"multiple of {parts}, such as "
+            f"{' or '.join(str(size) for size in (below, above) if size)}."
         )
-
-
-def path_name(path: tuple[Any, ...]) -> str:
-    """Returns a path of `jax.tree_util` as text: "params/linear/w"."""
-    return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
-def shardings(abstract: Any, mesh: Mesh, rules: Rules = DEFAULT_RULES) -> Any:
-    """Returns a tree like `abstract` (of shapes) with the sharding of each array.
-
-    Raises:
-      ConfigError: no rule fits, a rule has more axes than the array, or does not divide it.
-    """
-
-    def place(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> NamedSharding:
-        name = path_name(path)
-        spec = next((spec for pattern, spec in rules if re.search(pattern, name)), None)
-        if spec is None:
-            raise ConfigError(f"No sharding rule fits {name}; end the rules with ('', P()).")
-        for size, axes in zip(leaf.shape, spec, strict=False):
-            axes = (axes,) if isinstance(axes, str) else (axes or ())
-            parts = math.prod(mesh.shape[axis] for axis in axes)
-            if size % parts:
-                raise ConfigError(
-                    f"The sharding rule {spec} splits {name} {leaf.shape} in {parts} parts, "
-                    f"which do not divide {size}."
-                )
-        if len(spec) > len(leaf.shape):
-            raise ConfigError(f"The sharding rule {spec} has more axes than {name} {leaf.shape}.")
-        return NamedSharding(mesh, spec)
-
-    return jax.tree_util.tree_map_with_path(place, abstract)
 
 
 def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:

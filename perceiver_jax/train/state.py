@@ -10,7 +10,9 @@ import optax
 from jax.sharding import Mesh
 
 from perceiver_jax.errors import ModelError
-from perceiver_jax.train import mesh as mesh_lib
+from perceiver_jax.train.config import MeshConfig
+from perceiver_jax.train.sharding import shardings
+from perceiver_jax.zoo import Execution
 
 Tree = Any
 
@@ -34,6 +36,7 @@ class Model(Protocol):
         input_mask: jax.Array | None = None,
         query_mask: Any = None,
         subsampled_output_points: Any = None,
+        execution: Execution = Execution(),
     ) -> Any:
         """Returns (outputs, state)."""
 
@@ -47,6 +50,12 @@ class TrainState:
     params: Mapping[str, Mapping[str, jax.Array]]  # module -> name -> array
     model_state: Mapping[str, Mapping[str, jax.Array]]  # Running statistics; often empty.
     opt_state: optax.OptState  # Moments and counts of the optimiser.
+    ema: Mapping[str, Mapping[str, jax.Array]] | None = None  # Average of past params, if kept.
+
+    @property
+    def evaluated_params(self) -> Mapping[str, Mapping[str, jax.Array]]:
+        """The parameters that evaluation uses: the average of past ones where there is one."""
+        return self.params if self.ema is None else self.ema
 
 
 def init_key(seed: int) -> jax.Array:
@@ -68,7 +77,8 @@ class StateFactory:
     inputs: tuple[Any, ...]  # Shapes (`jax.ShapeDtypeStruct`) of the model's inputs, batch of 1.
     seed: int
     mesh: Mesh
-    rules: mesh_lib.Rules = mesh_lib.DEFAULT_RULES
+    layout: MeshConfig = MeshConfig()  # Its rules say where the arrays lie.
+    with_ema: bool = False  # Whether an average of the parameters is kept.
 
     def _init(self) -> TrainState:
         # Initial values depend on shapes only: zeros will do, and any batch size.
@@ -79,6 +89,7 @@ class StateFactory:
             params=params,
             model_state=model_state,
             opt_state=self.optimizer.init(params),
+            ema=params if self.with_ema else None,
         )
 
     def abstract(self) -> TrainState:
@@ -95,7 +106,7 @@ class StateFactory:
         return jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             shapes,
-            mesh_lib.shardings(shapes, self.mesh, self.rules),
+            shardings(shapes, self.mesh, self.layout),
         )
 
     def create(self) -> TrainState:

@@ -2,19 +2,43 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from perceiver_jax.tasks.base import Batch, Mean, Task
 from perceiver_jax.train import mesh as mesh_lib
 from perceiver_jax.train.schedules import Schedule
 from perceiver_jax.train.state import Model, TrainState, step_key
+from perceiver_jax.zoo import Execution, Remat
 
 Metrics = dict[str, jax.Array]  # [] float32 by name
-TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+TrainStep = Callable[[TrainState, Batch, jax.typing.ArrayLike], tuple[TrainState, Metrics]]
 EvalStep = Callable[[TrainState, Batch], dict[str, Mean]]
+
+MUST_BE_FINITE = ("loss", "gradient_norm", "parameter_norm")  # Metrics of every step.
+
+
+@dataclasses.dataclass(frozen=True)
+class StepOptions:
+    """How a step is computed. Only `ema_decay` and, for models with dropout or batch norm,
+    `accumulate` change what is learned, beyond rounding."""
+
+    accumulate: int = 1  # Parts that the batch is computed in, one after the other.
+    precision: str = "float32"  # Of activations: float32 or bfloat16.
+    remat: Remat = "none"  # What the backward pass computes again.
+    ema_decay: float | None = None  # Of the average of past parameters; None: there is none.
+
+    def execution(self, mesh: Mesh) -> Execution:
+        """What the model is told of it."""
+        return Execution(
+            compute_dtype="bfloat16" if self.precision == "bfloat16" else None,
+            remat=self.remat,
+            batch=NamedSharding(mesh, mesh_lib.BATCH) if mesh.size > 1 else None,
+        )
 
 
 def make_train_step(
@@ -26,11 +50,16 @@ def make_train_step(
     seed: int,
     placed: TrainState,
     mesh: Mesh,
+    options: StepOptions = StepOptions(),
 ) -> TrainStep:
-    """Returns the compiled step: (state, batch) -> (next state, metrics of the step).
+    """Returns the compiled step: (state, batch, step) -> (next state, metrics of the step).
 
     The state is donated: its memory is used for the next one. Losses are means over the global
     batch, whatever the number of devices, and so are gradients.
+
+    `step` is the number of updates done before. A state that is not at that step is handed back as
+    it is, and so is one whose update would not be finite: its metrics then show why. So after a
+    failure the state stays that of the step that failed, although further steps may be under way.
 
     Args:
       model: the model.
@@ -40,58 +69,150 @@ def make_train_step(
       seed: with the step, decides the key for dropout and the like.
       placed: the state's shardings, a `TrainState` of them.
       mesh: the devices.
+      options: precision, memory, averaging.
     """
+    loss_and_gradients = make_gradients(
+        model, task, seed=seed, placed=placed, mesh=mesh, options=options
+    )
 
-    def loss_fn(
-        params: object, state: TrainState, batch: Batch
-    ) -> tuple[jax.Array, tuple[object, dict[str, Mean]]]:
-        call = task.model_inputs(batch)
-        outputs, model_state = model.apply(
-            params,
-            state.model_state,
-            step_key(seed, state.step),
-            *call.inputs,
-            is_training=True,
-            input_mask=call.input_mask,
-            query_mask=call.query_mask,
-            subsampled_output_points=call.subsampled_output_points,
-        )
-        means = task.measure(outputs, batch, is_training=True)
-        return means["loss"].value, (model_state, means)
-
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        gradients, (model_state, means) = jax.grad(loss_fn, has_aux=True)(
-            state.params, state, batch
-        )
+    def train_step(state: TrainState, batch: Batch, step: jax.Array) -> tuple[TrainState, Metrics]:
+        gradients, model_state, means = loss_and_gradients(state, batch)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {name: mean.value for name, mean in means.items()}
         metrics["learning_rate"] = schedule(state.step)
         metrics["gradient_norm"] = optax.tree.norm(gradients)
         metrics["parameter_norm"] = optax.tree.norm(params)
-        return dataclasses.replace(
+        following = dataclasses.replace(
             state,
             step=state.step + 1,
             params=params,
             model_state=model_state,
             opt_state=opt_state,
-        ), metrics
+            ema=_averaged(state, params, options.ema_decay),
+        )
+        good = state.step == step
+        for name in MUST_BE_FINITE:
+            good &= jnp.isfinite(metrics[name])
+        kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), following, state)
+        return kept, metrics
 
     return jax.jit(
         train_step,
-        in_shardings=(placed, NamedSharding(mesh, mesh_lib.BATCH)),
+        in_shardings=(placed, NamedSharding(mesh, mesh_lib.BATCH), None),
         out_shardings=(placed, NamedSharding(mesh, mesh_lib.REPLICATED)),
         donate_argnums=0,
     )
 
 
-def make_eval_step(model: Model, task: Task, *, placed: TrainState, mesh: Mesh) -> EvalStep:
+def make_gradients(
+    model: Model,
+    task: Task,
+    *,
+    seed: int,
+    placed: TrainState,
+    mesh: Mesh,
+    options: StepOptions = StepOptions(),
+) -> Callable[[TrainState, Batch], tuple[Any, Any, dict[str, Mean]]]:
+    """Returns the function (state, batch) -> (gradients, next model state, metrics); see above."""
+    execution = options.execution(mesh)
+
+    def measure(
+        params: Any, model_state: Any, batch: Batch, key: jax.Array
+    ) -> tuple[dict[str, Mean], Any]:
+        call = task.model_inputs(batch)
+        outputs, model_state = model.apply(
+            params,
+            model_state,
+            key,
+            *call.inputs,
+            is_training=True,
+            input_mask=call.input_mask,
+            query_mask=call.query_mask,
+            subsampled_output_points=call.subsampled_output_points,
+            execution=execution,
+        )
+        return task.measure(outputs, batch, is_training=True), model_state
+
+    def whole(state: TrainState, batch: Batch) -> tuple[Any, Any, dict[str, Mean]]:
+        def loss(params: Any) -> tuple[jax.Array, Any]:
+            key = step_key(seed, state.step)
+            means, model_state = measure(params, state.model_state, batch, key)
+            return means["loss"].value, (model_state, means)
+
+        gradients, (model_state, means) = jax.grad(loss, has_aux=True)(state.params)
+        return gradients, model_state, means
+
+    def in_parts(state: TrainState, batch: Batch) -> tuple[Any, Any, dict[str, Mean]]:
+        """Adds up sums, not means: parts may hold different numbers of examples that count."""
+        key = step_key(seed, state.step)
+
+        def add_part(carry: Any, part: Any) -> Any:
+            gradients, model_state = carry
+            index, examples = part
+
+            def loss(params: Any) -> tuple[jax.Array, Any]:
+                means, new_state = measure(
+                    params, model_state, examples, jax.random.fold_in(key, index)
+                )
+                return means["loss"].total, (new_state, means)
+
+            more, (model_state, means) = jax.grad(loss, has_aux=True)(state.params)
+            gradients = jax.tree.map(jnp.add, gradients, more)
+            gradients = jax.lax.with_sharding_constraint(gradients, placed.params)
+            return (gradients, model_state), means
+
+        blank = jax.tree.map(jnp.zeros_like, state.params)
+        parts = _split(batch, options.accumulate, mesh)
+        (gradients, model_state), means = jax.lax.scan(
+            add_part, (blank, state.model_state), (jnp.arange(options.accumulate), parts)
+        )
+        means = jax.tree.map(lambda values: jnp.sum(values, axis=0), means)
+        weight = jnp.maximum(means["loss"].weight, jnp.finfo(jnp.float32).tiny)
+        return jax.tree.map(lambda total: total / weight, gradients), model_state, means
+
+    return whole if options.accumulate == 1 else in_parts
+
+
+def _split(batch: Batch, parts: int, mesh: Mesh) -> Batch:  # [B, ...] -> [parts, B / parts, ...]
+    """Part i gets examples i, i + parts, ...: so none has to move to another device."""
+    spec = PartitionSpec(None, *mesh_lib.BATCH)
+
+    def deal(x: jax.Array) -> jax.Array:
+        x = jnp.swapaxes(x.reshape(x.shape[0] // parts, parts, *x.shape[1:]), 0, 1)
+        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
+
+    return jax.tree.map(deal, batch)
+
+
+def _averaged(state: TrainState, params: Any, decay: float | None) -> Any:
+    """The average of the parameters so far, which weighs the newest by 1 - decay.
+
+    At the start it looks back less far, over some ten steps at first, so that initial values are
+    soon forgotten.
+    """
+    if decay is None:
+        return None
+    step = state.step.astype(jnp.float32)
+    rate = 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda old, new: old + rate * (new - old), state.ema, params)
+
+
+def make_eval_step(
+    model: Model,
+    task: Task,
+    *,
+    placed: TrainState,
+    mesh: Mesh,
+    options: StepOptions = StepOptions(),
+) -> EvalStep:
     """Returns the compiled evaluation of a batch, to be added up over batches; draws no key."""
+    execution = dataclasses.replace(options.execution(mesh), remat="none")
 
     def eval_step(state: TrainState, batch: Batch) -> dict[str, Mean]:
         call = task.model_inputs(batch)
         outputs, _ = model.apply(
-            state.params,
+            state.evaluated_params,
             state.model_state,
             None,
             *call.inputs,
@@ -99,6 +220,7 @@ def make_eval_step(model: Model, task: Task, *, placed: TrainState, mesh: Mesh) 
             input_mask=call.input_mask,
             query_mask=call.query_mask,
             subsampled_output_points=call.subsampled_output_points,
+            execution=execution,
         )
         return task.measure(outputs, batch, is_training=False)
 

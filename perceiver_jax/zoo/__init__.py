@@ -14,6 +14,7 @@ from perceiver_jax.model.decoders import (
     VideoDecoderConfig,
 )
 from perceiver_jax.model.encoder import EncoderConfig
+from perceiver_jax.model.execution import Execution, Remat
 from perceiver_jax.model.multimodal import (
     MaskProbability,
     MultimodalConfig,
@@ -48,6 +49,7 @@ __all__ = [
     "DecoderConfig",
     "Encoded",
     "EncoderConfig",
+    "Execution",
     "FlowDecoderConfig",
     "FourierConfig",
     "ImageConfig",
@@ -65,6 +67,7 @@ __all__ = [
     "ProjectionDecoderConfig",
     "ProjectionOutputConfig",
     "QueryConfig",
+    "Remat",
     "TiedEmbeddingConfig",
     "TokensConfig",
     "VideoDecoderConfig",

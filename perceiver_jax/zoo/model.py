@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from perceiver_jax.model import baselines, perceiver
 from perceiver_jax.model.capture import capturing
 from perceiver_jax.model.decoders import DecoderConfig
+from perceiver_jax.model.execution import Execution, running
 from perceiver_jax.model.multimodal import ModalityConfig, MultimodalConfig
 from perceiver_jax.model.perceiver import Encoded
 from perceiver_jax.model.preprocessors import (
@@ -68,6 +69,7 @@ class Model:
         query_mask: jax.Array | Mapping[str, jax.Array] | None = None,
         subsampled_output_points: jax.Array | Mapping[str, jax.Array | None] | None = None,
         capture: bool | str | tuple[str, ...] = False,
+        execution: Execution = Execution(),
     ) -> tuple[Outputs, State] | tuple[Outputs, State, Captured]:
         """Runs the model.
 
@@ -87,6 +89,7 @@ class Model:
             By modality for models with several.
           capture: which intermediates to return: glob patterns of module names, True for all.
             `*cross_attention*/attention` are the attention maps of cross-attends.
+          execution: precision, recomputation and placement, which change results by rounding only.
 
         Returns:
           Outputs and new state; with `capture` also `{"<module name>#<call index>": value}`, where
@@ -104,15 +107,16 @@ class Model:
             ("*",) if capture is True else (capture,) if isinstance(capture, str) else capture
         )
         transformed = self._transformed(is_training, patterns or ())
-        (outputs, captured), new_state = transformed.apply(
-            params,
-            state,
-            rng,
-            *jax.tree.map(jnp.asarray, inputs),
-            input_mask=None if input_mask is None else jnp.asarray(input_mask),
-            query_mask=jax.tree.map(jnp.asarray, query_mask),
-            subsampled_output_points=jax.tree.map(jnp.asarray, subsampled_output_points),
-        )
+        with running(execution):
+            (outputs, captured), new_state = transformed.apply(
+                params,
+                state,
+                rng,
+                *jax.tree.map(jnp.asarray, inputs),
+                input_mask=None if input_mask is None else jnp.asarray(input_mask),
+                query_mask=jax.tree.map(jnp.asarray, query_mask),
+                subsampled_output_points=jax.tree.map(jnp.asarray, subsampled_output_points),
+            )
         if patterns and not captured and isinstance(self.config, perceiver.PerceiverConfig):
             raise ValueError(
                 f"capture={capture!r} matches no module of this model; True captures all, and the "

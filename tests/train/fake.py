@@ -41,6 +41,7 @@ class MLP:
         input_mask: Any = None,
         query_mask: Any = None,
         subsampled_output_points: Any = None,
+        execution: Any = None,
     ) -> Any:
         x = inputs[0].reshape(-1, 64)
         if is_training:
