@@ -1,8 +1,8 @@
 """A step whose loss or gradients are not finite: keeping it, and replaying it.
 
-    DIR/diverged/checkpoints/41/...   the state before the step
-    DIR/diverged/batch-0-of-1.npz     what each process had read of its batch
-    DIR/diverged/config.json          the experiment
+    DIR/diverged/checkpoints/41/...        the state before the step
+    DIR/diverged/batch-0-of-1.safetensors  what each process had read of its batch
+    DIR/diverged/config.json               the experiment
 
 `python -m perceiver_jax.train --workdir=DIR --debug_step` runs the step again from these alone, and
 says where the first value came up that is not finite.
@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import safetensors.numpy
 
 from perceiver_jax import config as config_lib
 from perceiver_jax.atomic import replacing
@@ -32,7 +33,7 @@ from perceiver_jax.train.state import Model, TrainState
 from perceiver_jax.train.step import make_gradients
 from perceiver_jax.train.workdir import read_config
 
-_BATCH = re.compile(r"batch-(\d+)-of-(\d+)\.npz$")
+_BATCH = re.compile(r"batch-(\d+)-of-(\d+)\.safetensors$")
 
 
 def save(
@@ -47,19 +48,19 @@ def save(
       step: the step, counted from 1; `state` has done one less.
       batch: what this process read of the step's batch.
     """
-    for old in directory.glob("batch-*.npz"):
+    for old in directory.glob("batch-*.safetensors"):
         old.unlink()
     store = CheckpointStore(directory / "checkpoints")
     if step - 1 not in store.steps():
         store.save(step - 1, state, config_lib.to_dict(config))
     store.close()
     arrays = {
-        path_name(path): np.asarray(leaf)
+        path_name(path): np.ascontiguousarray(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(dict(batch))
     }
-    name = f"batch-{jax.process_index()}-of-{jax.process_count()}.npz"
-    with replacing(directory / name) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # names of arrays, not of options
+    name = f"batch-{jax.process_index()}-of-{jax.process_count()}.safetensors"
+    with replacing(directory / name) as temporary:
+        safetensors.numpy.save_file(arrays, temporary)
     with replacing(directory / "config.json") as temporary:
         temporary.write_text(json.dumps(config_lib.to_dict(config), indent=2) + "\n")
 
@@ -72,7 +73,7 @@ def load_batch(directory: Path) -> dict[str, Any]:
     """
     files = {
         int(match.group(1)): (int(match.group(2)), path)
-        for path in directory.glob("batch-*.npz")
+        for path in directory.glob("batch-*.safetensors")
         if (match := _BATCH.search(path.name))
     }
     if not files:
@@ -85,15 +86,14 @@ def load_batch(directory: Path) -> dict[str, Any]:
     if missing:
         raise CheckpointError(
             f"{directory} lacks the part of the batch that process {missing[0]} of {count} had "
-            f"read, batch-{missing[0]}-of-{count}.npz; copy it there."
+            f"read, batch-{missing[0]}-of-{count}.safetensors; copy it there."
         )
     parts = []
     for index in range(count):
         path = files[index][1]
         try:
-            with np.load(path, allow_pickle=False) as data:
-                parts.append({name: data[name] for name in data.files})
-        except (OSError, ValueError) as error:
+            parts.append(safetensors.numpy.load_file(path))
+        except (OSError, safetensors.SafetensorError) as error:
             raise CheckpointError(f"{path} cannot be read: {error}. Copy it anew.") from error
     joined: dict[str, Any] = {}
     for name in parts[0]:

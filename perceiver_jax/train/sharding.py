@@ -67,6 +67,15 @@ def shardings(abstract: Any, mesh: Mesh, config: MeshConfig = MeshConfig()) -> A
     return jax.tree.unflatten(jax.tree.structure(abstract), placed)
 
 
+def gathered(sharding: NamedSharding) -> NamedSharding:
+    """Returns where a parameter lies while it is used: whole, but for what `tensor` splits."""
+    spec = []
+    for entry in sharding.spec:
+        axes = (entry,) if isinstance(entry, str) else entry or ()
+        spec.append("tensor" if "tensor" in axes else None)
+    return NamedSharding(sharding.mesh, PartitionSpec(*spec))
+
+
 def path_name(path: tuple[Any, ...]) -> str:
     """Returns a path of `jax.tree_util` as text: "params/linear/w"."""
     return jax.tree_util.keystr(path, simple=True, separator="/")

@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from perceiver_jax.tasks.base import Batch, Mean, Task
 from perceiver_jax.train import mesh as mesh_lib
 from perceiver_jax.train.schedules import Schedule
+from perceiver_jax.train.sharding import gathered
 from perceiver_jax.train.state import Model, TrainState, step_key
 from perceiver_jax.zoo import Execution, Remat
 
@@ -116,13 +117,19 @@ def make_gradients(
 ) -> Callable[[TrainState, Batch], tuple[Any, Any, dict[str, Mean]]]:
     """Returns the function (state, batch) -> (gradients, next model state, metrics); see above."""
     execution = options.execution(mesh)
+    used = jax.tree.map(gathered, placed.params)
+
+    def gather(params: Any) -> Any:
+        # Once a step, although most are used several times: the towers share theirs. Left to
+        # itself the compiler would rather send activations around, which are far larger.
+        return jax.lax.with_sharding_constraint(params, used) if mesh.size > 1 else params
 
     def measure(
         params: Any, model_state: Any, batch: Batch, key: jax.Array
     ) -> tuple[dict[str, Mean], Any]:
         call = task.model_inputs(batch)
         outputs, model_state = model.apply(
-            params,
+            gather(params),
             model_state,
             key,
             *call.inputs,
@@ -141,7 +148,7 @@ def make_gradients(
             return means["loss"].value, (model_state, means)
 
         gradients, (model_state, means) = jax.grad(loss, has_aux=True)(state.params)
-        return gradients, model_state, means
+        return jax.lax.with_sharding_constraint(gradients, placed.params), model_state, means
 
     def in_parts(state: TrainState, batch: Batch) -> tuple[Any, Any, dict[str, Mean]]:
         """Adds up sums, not means: parts may hold different numbers of examples that count."""
