@@ -23,17 +23,27 @@ import jax
 from perceiver_jax import config as config_lib
 from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.data.loader import Shard, eval_batches, train_batches
+from perceiver_jax.train import writers
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.evaluation import evaluate
 from perceiver_jax.train.initial import initial_state
 from perceiver_jax.train.interrupt import Interrupted, StopRequest
-from perceiver_jax.train.log import Log, draw_run_curves, print_overview, print_result
+from perceiver_jax.train.log import (
+    Log,
+    draw_run_curves,
+    print_overview,
+    print_parameters,
+    print_result,
+)
 from perceiver_jax.train.mesh import put_batch
+from perceiver_jax.train.meter import Meter
 from perceiver_jax.train.metrics import MetricsFile
+from perceiver_jax.train.model_flops import devices_peak, step_flops
+from perceiver_jax.train.profiler import Profiler, annotated
 from perceiver_jax.train.progress import Progress, format_seconds
 from perceiver_jax.train.state import Model, TrainState
-from perceiver_jax.train.step import make_eval_step, make_train_step
+from perceiver_jax.train.step import Metrics, make_eval_step, make_train_step
 from perceiver_jax.train.workdir import Workdir, write_json
 
 
@@ -100,11 +110,16 @@ def _train(
     eval_source = config.data.make_source(trainer.eval_split)
     num_steps, mesh = parts.num_steps, parts.mesh
     shard = Shard.of_this_process()
+    writes = jax.process_index() == 0  # Files and screen; all processes compute.
+    factories = writers.find(trainer.writers) if writes else {}
 
     # ---- State: abstract first, so that it is restored or made where it will lie -----------------
     abstract = parts.state.abstract()
     placed = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    print_overview(parts, workdir, len(eval_source))
+    if writes:
+        print_overview(parts, workdir, len(eval_source))
+        if trainer.show_parameters:
+            print_parameters(abstract.params)
 
     # ---- Restore ---------------------------------------------------------------------------------
     store = CheckpointStore(workdir.checkpoints_path, keep=trainer.keep)
@@ -114,7 +129,7 @@ def _train(
     else:
         first_step, state = restored
         print(f"resuming    at step {first_step} of {num_steps}", flush=True)
-    metrics_file = MetricsFile(workdir.metrics_path, last_step=first_step)
+    metrics_file = MetricsFile(workdir.metrics_path, last_step=first_step, read_only=not writes)
 
     # ---- Step ------------------------------------------------------------------------------------
     train_step = make_train_step(
@@ -140,8 +155,26 @@ def _train(
         threads=trainer.reader_threads,
         prefetch=trainer.prefetch_batches,
     )
-    progress = Progress(num_steps=num_steps, batch_size=trainer.batch_size)
-    log = Log(config, metrics_file, progress, store)
+    meter = Meter(num_steps=num_steps, batch_size=trainer.batch_size, peak=devices_peak())
+    encoded_config = config_lib.to_dict(config)
+    log = Log(
+        config=config,
+        file=metrics_file,
+        writers=writers.Writers(
+            factories, writers.Run(config.name, workdir.path, encoded_config, first_step)
+        ),
+        progress=Progress(num_steps=num_steps, silent=not writes),
+        meter=meter,
+        store=store,
+        num_steps=num_steps,
+    )
+    profiler = Profiler(
+        config.profile.steps,
+        workdir.path / "profile",
+        first_step=first_step,
+        paused=meter.paused,
+        report=log.progress.message,
+    )
 
     def run_evaluation(state: TrainState, step: int) -> bool:
         """Evaluates and logs; False if it was asked to stop on the way."""
@@ -159,7 +192,7 @@ def _train(
             mesh,
             stop=lambda: stop.requested is not None,
         )
-        progress.pause(time.monotonic() - started)
+        meter.paused(time.monotonic() - started)
         if means is None:
             return False
         log.evaluation(step, means, time.monotonic() - started)
@@ -170,7 +203,14 @@ def _train(
         return step == num_steps or (every is not None and step > 0 and step % every == 0)
 
     saved_step = first_step if restored is not None else None
-    encoded_config = config_lib.to_dict(config)
+
+    def save(state: TrainState, step: int) -> None:
+        started = time.monotonic()
+        log.sync()
+        store.save(step, state, encoded_config)
+        meter.paused(time.monotonic() - started)
+
+    metrics: Metrics = {}
     with StopRequest() as stop:
         try:
             step = first_step
@@ -178,11 +218,17 @@ def _train(
             if eval_due(step) and not metrics_file.has(step, trainer.eval_split):
                 evaluated = run_evaluation(state, step)
             while step < num_steps and evaluated and stop.requested is None:
-                waited = time.monotonic()
-                batch = put_batch(next(batches), mesh)
-                waited = time.monotonic() - waited
-                state, metrics = train_step(state, batch)
+                profiler.before(step + 1, metrics)
+                with annotated(step + 1):
+                    waited = time.monotonic()
+                    batch = put_batch(next(batches), mesh)
+                    waited = time.monotonic() - waited
+                    state, metrics = train_step(state, batch)
                 step += 1
+                profiler.after(step, metrics)
+                if step == first_step + 1:
+                    # Here, where the device has something to do meanwhile.
+                    meter.step_flops = step_flops(parts.model, config.task, abstract, batch)
                 log.read_pending()
                 log.pending(step, metrics, waited)
                 if on_step is not None:
@@ -193,8 +239,7 @@ def _train(
                 if save_due or eval_due(step):
                     log.read_pending()
                 if save_due:
-                    metrics_file.sync()
-                    store.save(step, state, encoded_config)
+                    save(state, step)
                     saved_step = step
                 if eval_due(step) and stop.requested is None:
                     evaluated = run_evaluation(state, step)
@@ -202,19 +247,18 @@ def _train(
             if stop.requested is not None:
                 log.read_pending()
                 if saved_step != step:
-                    metrics_file.sync()
-                    store.save(step, state, encoded_config)
+                    save(state, step)
                 store.wait()
-                progress.finish()
+                log.progress.finish()
                 raise Interrupted(
                     f"Stopped at step {step} of {num_steps}, and saved. Run the same command "
                     f"again to go on (workdir {workdir.path}).",
                     stop.requested,
                 )
         finally:
-            progress.finish()
-            metrics_file.close()
+            log.close()
             store.close()
+            profiler.close(step)
 
     # ---- Result ----------------------------------------------------------------------------------
     entry = next(
