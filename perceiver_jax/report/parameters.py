@@ -2,12 +2,15 @@
 
 import dataclasses
 import math
+import os
 import re
 from collections.abc import Mapping
 
 from perceiver_jax.report import tables
 
 Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
+# How arrays are split over devices, by module and name: "fsdp, -"; "" for one that is whole.
+Placements = Mapping[str, Mapping[str, str]]
 
 # The blocks that a Perceiver repeats. Other numbered modules (`linear_1`: the keys) each have a
 # role of their own.
@@ -22,6 +25,7 @@ class Row:
     name: str  # Name of the array in it.
     shape: tuple[int, ...]
     times: int  # How many blocks have it.
+    placement: str = ""  # How it is split over devices; "" if it is not.
 
     @property
     def count(self) -> int:
@@ -29,34 +33,70 @@ class Row:
         return self.times * math.prod(self.shape)
 
 
-def parameter_rows(shapes: Shapes, *, fold: bool = True) -> list[Row]:
+def parameter_rows(
+    shapes: Shapes, *, fold: bool = True, placements: Placements | None = None
+) -> list[Row]:
     """The rows of the table, in the order of the model's modules.
 
     Args:
       shapes: shapes by module and name.
-      fold: whether blocks of equal shapes that repeat stand in one row.
+      fold: whether blocks that repeat, equal in shapes and placements, stand in one row.
+      placements: how the arrays are split over devices; None where that is of no interest.
     """
+    placements = placements or {}
+    rows = [
+        Row(module, name, shape, 1, placements.get(module, {}).get(name, ""))
+        for module, leaves in shapes.items()
+        for name, shape in leaves.items()
+    ]
     if not fold:
-        return [
-            Row(module, name, shape, 1)
-            for module, leaves in shapes.items()
-            for name, shape in leaves.items()
-        ]
-    blocks: dict[str, dict[str, dict[str, tuple[int, ...]]]] = {}
-    for module, leaves in shapes.items():
-        block, rest = _split(module)
-        for name, shape in leaves.items():
-            blocks.setdefault(block, {}).setdefault(rest, {})[name] = shape
+        return rows
+    blocks: dict[str, list[Row]] = {}
+    for row in rows:
+        block, rest = _split(row.module)
+        blocks.setdefault(block, []).append(dataclasses.replace(row, module=rest))
     # Blocks that differ in anything but their number keep rows of their own.
     alike: dict[tuple[str, str], list[str]] = {}
     for block, content in blocks.items():
         alike.setdefault((_base(block), repr(content)), []).append(block)
-    rows = []
-    for names in alike.values():
-        for rest, leaves in blocks[names[0]].items():
-            module = "/".join(part for part in (_folded(names), rest) if part)
-            rows += [Row(module, name, shape, len(names)) for name, shape in leaves.items()]
-    return rows
+    return [
+        dataclasses.replace(
+            row,
+            module="/".join(part for part in (_folded(names), row.module) if part),
+            times=len(names),
+        )
+        for names in alike.values()
+        for row in blocks[names[0]]
+    ]
+
+
+def render_modules(shapes: Shapes, placements: Placements) -> str:
+    """A shorter table: a row for each module, repeated blocks folded.
+
+    Args:
+      shapes: shapes of the parameters by module and name.
+      placements: how they are split over devices.
+    """
+    modules: dict[str, list[Row]] = {}
+    for row in parameter_rows(shapes, placements=placements):
+        modules.setdefault(row.module, []).append(row)
+    # What all names share at their beginning tells nothing.
+    shared = os.path.commonprefix([module + "/" for module in modules]).rpartition("/")[0]
+    cells = []
+    for module, rows in modules.items():
+        cells.append(
+            [
+                module.removeprefix(shared).lstrip("/") or module,
+                ", ".join(f"{row.name} {_shape(row)}" for row in rows),
+                f"{rows[0].times}",
+                f"{sum(row.count for row in rows):,}",
+                ", ".join(f"{row.name} ({row.placement})" for row in rows if row.placement),
+            ]
+        )
+    header = ["module", "arrays", "blocks", "values", "split over"]
+    if not any(row[-1] for row in cells):
+        header, cells = header[:-1], [row[:-1] for row in cells]
+    return tables.render(header, cells, right=("blocks", "values"))
 
 
 def render_parameters(
@@ -77,8 +117,11 @@ def render_parameters(
 
 
 def _cells(row: Row, kind: str) -> list[str]:
-    shape = " x ".join(map(str, row.shape)) or "scalar"
-    return [row.module, row.name, shape, f"{row.times}", f"{row.count:,}", kind]
+    return [row.module, row.name, _shape(row), f"{row.times}", f"{row.count:,}", kind]
+
+
+def _shape(row: Row) -> str:
+    return " x ".join(map(str, row.shape)) or "scalar"
 
 
 def _split(module: str) -> tuple[str, str]:

@@ -15,8 +15,14 @@ from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.mesh import check_batch_size, make_mesh
 from perceiver_jax.train.optimizer import make_optimizer
 from perceiver_jax.train.schedules import Schedule, make_schedule
-from perceiver_jax.train.state import Model, StateFactory
-from perceiver_jax.train.step import StepOptions
+from perceiver_jax.train.state import Model, StateFactory, TrainState
+from perceiver_jax.train.step import (
+    EvalStep,
+    StepOptions,
+    TrainStep,
+    make_eval_step,
+    make_train_step,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +38,30 @@ class Parts:
     optimizer: optax.GradientTransformation
     state: StateFactory
     options: StepOptions
+
+    @property
+    def placed(self) -> TrainState:
+        """The state's shardings."""
+        return jax.tree.map(lambda leaf: leaf.sharding, self.state.abstract())
+
+    def train_step(self) -> TrainStep:
+        """The step of training, compiled when it is first called."""
+        return make_train_step(
+            self.model,
+            self.config.task,
+            self.optimizer,
+            self.schedule,
+            seed=self.config.trainer.seed,
+            placed=self.placed,
+            mesh=self.mesh,
+            options=self.options,
+        )
+
+    def eval_step(self) -> EvalStep:
+        """The step of evaluation, compiled when it is first called."""
+        return make_eval_step(
+            self.model, self.config.task, placed=self.placed, mesh=self.mesh, options=self.options
+        )
 
     @property
     def num_epochs(self) -> float:

@@ -10,6 +10,8 @@ from perceiver_jax.errors import ConfigError
 from perceiver_jax.tasks.base import Task
 from perceiver_jax.zoo import Remat
 
+WRITERS = ("tensorboard", "wandb")  # Those that perceiver_jax/train/writers has.
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Adam:
@@ -152,6 +154,8 @@ class TrainerConfig:
     reader_threads: int = 2  # Threads that read and transform examples; 0: none.
     prefetch_batches: int = 4  # Batches that wait, ready, for the device.
     mesh: MeshConfig = MeshConfig()  # Layout of the devices.
+    show_parameters: bool = True  # The table of parameters at the start.
+    writers: tuple[str, ...] = ()  # "tensorboard", "wandb", or one's own as "module:factory".
 
     def __post_init__(self) -> None:
         if (self.num_steps is None) == (self.num_epochs is None):
@@ -176,8 +180,28 @@ class TrainerConfig:
             )
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ConfigError(f"trainer.ema_decay={self.ema_decay} must lie in (0, 1), or be none.")
+        for name in self.writers:
+            if name not in WRITERS and not re.fullmatch(r"[\w.]+:\w+", name):
+                raise ConfigError(
+                    f"trainer.writers: {name!r} is none of {', '.join(WRITERS)}, and does not name "
+                    'a function of yours either, as in "package.module:function".'
+                )
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"trainer.seed={self.seed} must lie in [0, 2**32).")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProfileConfig:
+    """What is traced with `jax.profiler`; it changes nothing of what is learned."""
+
+    steps: tuple[int, int] | None = None  # The first and the last step of the trace, from 1.
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and not 1 <= self.steps[0] <= self.steps[1]:
+            raise ConfigError(
+                f"profile.steps={self.steps} must be the first and the last step to trace, counted "
+                "from 1, such as 10,20."
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -193,6 +217,7 @@ class ExperimentConfig:
     schedule: Constant | Steps | Cosine | ConstantCosine = ConstantCosine()  # Learning rate.
     checkpoint: str | None = None  # Weights to start from, of any format; None: random ones.
     fresh: tuple[str, ...] = ()  # Modules, as glob patterns, that start at random all the same.
+    profile: ProfileConfig = ProfileConfig()  # Which steps are traced, if any.
 
     def __post_init__(self) -> None:
         for name in ("model", "task", "data"):
@@ -221,6 +246,9 @@ NEUTRAL_FIELDS = (
     "trainer.prefetch_batches",
     "trainer.mesh",
     "trainer.remat",
+    "trainer.show_parameters",
+    "trainer.writers",
+    "profile",
 )
 
 

@@ -134,12 +134,11 @@ def replay(
     done, state = restored
     report(f"replaying   step {done + 1} of {parts.config.name}, from {directory}")
 
-    placed = jax.tree.map(lambda leaf: leaf.sharding, parts.state.abstract())
     compute = make_gradients(
         parts.model,
         parts.config.task,
         seed=parts.config.trainer.seed,
-        placed=placed,
+        placed=parts.placed,
         mesh=parts.mesh,
         options=parts.options,
     )

@@ -18,7 +18,6 @@ from jax.sharding import Mesh
 from perceiver_jax.train.assemble import Parts
 from perceiver_jax.train.config import AXES
 from perceiver_jax.train.sharding import Placement, placements
-from perceiver_jax.train.step import TrainStep, make_train_step
 
 _KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 _COLLECTIVE = re.compile(rf"= (.*?) ({'|'.join(_KINDS)})(?:-start)?\((.*)")
@@ -63,20 +62,6 @@ class DryRun:
         return self.parameters + self.optimizer + self.batch + self.activations
 
 
-def train_step_of(parts: Parts) -> TrainStep:
-    """The training step of a run."""
-    return make_train_step(
-        parts.model,
-        parts.config.task,
-        parts.optimizer,
-        parts.schedule,
-        seed=parts.config.trainer.seed,
-        placed=jax.tree.map(lambda leaf: leaf.sharding, parts.state.abstract()),
-        mesh=parts.mesh,
-        options=parts.options,
-    )
-
-
 def abstract_batch(parts: Parts) -> dict[str, Any]:
     """Shapes of a batch of the size that the config declares."""
     example = parts.config.data.augment(parts.train_source[0], np.random.default_rng(0))
@@ -94,7 +79,7 @@ def dry_run(parts: Parts) -> DryRun:
     """Compiles the training step of a run for the devices of its mesh."""
     state, batch = parts.state.abstract(), abstract_batch(parts)
     step = jax.ShapeDtypeStruct((), np.int32)
-    compiled = train_step_of(parts).lower(state, batch, step).compile()  # type: ignore[attr-defined]
+    compiled = parts.train_step().lower(state, batch, step).compile()  # type: ignore[attr-defined]
     memory = compiled.memory_analysis()
     costs = compiled.cost_analysis() or {}
     shared = parts.mesh.shape["data"] * parts.mesh.shape["fsdp"]

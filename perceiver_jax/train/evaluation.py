@@ -17,7 +17,7 @@ from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.initial import initial_state
 from perceiver_jax.train.mesh import put_batch
 from perceiver_jax.train.state import Model, TrainState
-from perceiver_jax.train.step import EvalStep, make_eval_step
+from perceiver_jax.train.step import EvalStep
 from perceiver_jax.train.workdir import read_config
 
 
@@ -136,13 +136,7 @@ def _evaluate_split(parts: Parts, state: TrainState, split: str | None) -> dict[
     config = parts.config
     split = split or config.trainer.eval_split
     source = config.data.make_source(split)
-    eval_step = make_eval_step(
-        parts.model,
-        config.task,
-        placed=jax.tree.map(lambda leaf: leaf.sharding, parts.state.abstract()),
-        mesh=parts.mesh,
-        options=parts.options,
-    )
+    eval_step = parts.eval_step()
     batches = eval_batches(
         source,
         batch_size=config.trainer.eval_batch_size,

@@ -7,15 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.errors import UserError
+from perceiver_jax.report.parameters import render_modules
 from perceiver_jax.train.assemble import Parts
 from perceiver_jax.train.config import ExperimentConfig
+from perceiver_jax.train.meter import Meter
 from perceiver_jax.train.metrics import MetricsFile
 from perceiver_jax.train.progress import Progress
 from perceiver_jax.train.step import MUST_BE_FINITE, Metrics
 from perceiver_jax.train.workdir import Workdir
+from perceiver_jax.train.writers import Writers
 
 
 class TrainingDiverged(UserError):
@@ -32,16 +36,20 @@ class Log:
 
     config: ExperimentConfig
     file: MetricsFile
+    writers: Writers
     progress: Progress
+    meter: Meter
     store: CheckpointStore
+    num_steps: int
     _waiting: tuple[int, Metrics] | None = None
-    _data_seconds: float = 0.0  # Spent waiting for batches since the last entry.
-    _since: float = dataclasses.field(default_factory=time.monotonic)
+    _eval_seconds: float = 0.0  # What the last evaluation took.
 
     def pending(self, step: int, metrics: Metrics, data_seconds: float) -> None:
         """Takes the metrics of a step that has been dispatched."""
+        for value in metrics.values():
+            value.copy_to_host_async()  # They are here when they are asked for.
         self._waiting = (step, metrics)
-        self._data_seconds += data_seconds
+        self.meter.waited(data_seconds)
 
     def read_pending(self) -> None:
         """Waits for the metrics of the step dispatched last, checks them, and logs if due."""
@@ -49,29 +57,57 @@ class Log:
             return
         step, metrics = self._waiting
         self._waiting = None
-        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        # Not jax.device_get, which takes four times as long for a handful of numbers.
+        values = {name: float(np.asarray(value)) for name, value in metrics.items()}
         self._check_finite(step, values)
-        self.progress.update(step, values["loss"], values["learning_rate"])
-        if step % self.config.trainer.log_every == 0:
-            now = time.monotonic()
-            timing = {
-                "examples_per_second": self.progress.examples_per_second,
-                "data_wait_fraction": min(self._data_seconds / max(now - self._since, 1e-9), 1.0),
-                "unix_time": time.time(),
-            }
-            self._data_seconds, self._since = 0.0, now
-            self.file.write(step, "train", values, timing)
+        self.meter.start(step)
+        due = step % self.config.trainer.log_every == 0
+        shown = self.progress.shows(step, due=due)
+        if not due and not shown:
+            return
+        speed = self.meter.end_interval(step) if due else self.meter.speed(step)
+        if shown:
+            left = self._seconds_left(step)
+            self.progress.update(step, values["loss"], values["learning_rate"], speed, left)
+        if due:
+            self._write(step, "train", values, {} if speed is None else speed.timing())
 
     def evaluation(self, step: int, means: Mapping[str, float], seconds: float) -> None:
         """Logs an evaluation."""
+        self._eval_seconds = seconds
         split = self.config.trainer.eval_split
-        timing = {"eval_seconds": seconds, "unix_time": time.time()}
-        self.file.write(step, split, means, timing)
+        self._write(step, split, means, {"eval_seconds": seconds})
         headline = self.config.task.headline
         text = f"step {step}  {split} loss {means['loss']:.4f}"
         if headline.metric in means:
             text += f"  {headline.title} {headline.show(means[headline.metric])}"
         self.progress.message(text)
+
+    def sync(self) -> None:
+        """Makes sure that what was logged stays, ahead of a checkpoint."""
+        self.file.sync()
+        self.writers.flush()
+
+    def close(self) -> None:
+        """Ends what is shown and written."""
+        self.progress.finish()
+        self.file.close()
+        self.writers.close()
+
+    def _write(
+        self, step: int, split: str, values: Mapping[str, float], timing: Mapping[str, float]
+    ) -> None:
+        # metrics.jsonl first: it is what a restart looks at to see what has been told.
+        self.file.write(step, split, values, {**timing, "unix_time": time.time()})
+        self.writers.write(step, split, {**values, **timing})
+
+    def _seconds_left(self, step: int) -> float | None:
+        """Until the end of training, with the evaluations on the way to it."""
+        seconds, every = self.meter.seconds_left(step), self.config.trainer.eval_every
+        if seconds is None:
+            return None
+        evaluations = -(-self.num_steps // every) - step // every if every else 1
+        return seconds + evaluations * self._eval_seconds
 
     def _check_finite(self, step: int, values: Mapping[str, float]) -> None:
         wrong = [name for name in MUST_BE_FINITE if not math.isfinite(values[name])]
@@ -107,6 +143,31 @@ def print_overview(parts: Parts, workdir: Workdir, eval_examples: int) -> None:
         f"({parts.num_epochs:.1f} epochs), seed {trainer.seed}",
         flush=True,
     )
+
+
+def print_parameters(params: Any) -> None:
+    """Shows what the model's parameters are and how they lie on the devices.
+
+    Args:
+      params: by module and name; only shapes and shardings are looked at.
+    """
+    shapes = {
+        module: {name: tuple(leaf.shape) for name, leaf in leaves.items()}
+        for module, leaves in params.items()
+    }
+    placements = {
+        module: {name: _placement(leaf.sharding) for name, leaf in leaves.items()}
+        for module, leaves in params.items()
+    }
+    print("\n" + render_modules(shapes, placements) + "\n", flush=True)
+
+
+def _placement(sharding: Any) -> str:
+    """ "fsdp, -" for an array of which the first axis is split; "" for one that is whole."""
+    if sharding.is_fully_replicated:
+        return ""
+    axes = [(axis,) if isinstance(axis, str) else axis for axis in sharding.spec]
+    return ", ".join("-" if not axis else " and ".join(axis) for axis in axes)
 
 
 def draw_run_curves(config: ExperimentConfig, workdir: Workdir) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 from perceiver_jax import config as config_lib
 from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.data.loader import Shard, eval_batches, train_batches
-from perceiver_jax.train import diverged
+from perceiver_jax.train import diverged, writers
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.evaluation import evaluate
@@ -35,13 +35,17 @@ from perceiver_jax.train.log import (
     TrainingDiverged,
     draw_run_curves,
     print_overview,
+    print_parameters,
     print_result,
 )
 from perceiver_jax.train.mesh import put_batch
+from perceiver_jax.train.meter import Meter
 from perceiver_jax.train.metrics import MetricsFile
+from perceiver_jax.train.model_flops import devices_peak, step_flops
+from perceiver_jax.train.profiler import Profiler, annotated
 from perceiver_jax.train.progress import Progress, format_seconds
 from perceiver_jax.train.state import Model, TrainState
-from perceiver_jax.train.step import make_eval_step, make_train_step
+from perceiver_jax.train.step import Metrics
 from perceiver_jax.train.workdir import Workdir, write_json
 
 
@@ -108,11 +112,15 @@ def _train(
     eval_source = config.data.make_source(trainer.eval_split)
     num_steps, mesh = parts.num_steps, parts.mesh
     shard = Shard.of_this_process()
+    writes = jax.process_index() == 0  # Files and screen; all processes compute.
+    factories = writers.find(trainer.writers) if writes else {}
 
     # ---- State: abstract first, so that it is restored or made where it will lie -----------------
     abstract = parts.state.abstract()
-    placed = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    print_overview(parts, workdir, len(eval_source))
+    if writes:
+        print_overview(parts, workdir, len(eval_source))
+        if trainer.show_parameters:
+            print_parameters(abstract.params)
 
     # ---- Restore ---------------------------------------------------------------------------------
     store = CheckpointStore(workdir.checkpoints_path, keep=trainer.keep)
@@ -122,22 +130,10 @@ def _train(
     else:
         first_step, state = restored
         print(f"resuming    at step {first_step} of {num_steps}", flush=True)
-    metrics_file = MetricsFile(workdir.metrics_path, last_step=first_step)
+    metrics_file = MetricsFile(workdir.metrics_path, last_step=first_step, read_only=not writes)
 
     # ---- Step ------------------------------------------------------------------------------------
-    train_step = make_train_step(
-        parts.model,
-        config.task,
-        parts.optimizer,
-        parts.schedule,
-        seed=trainer.seed,
-        placed=placed,
-        mesh=mesh,
-        options=parts.options,
-    )
-    eval_step = make_eval_step(
-        parts.model, config.task, placed=placed, mesh=mesh, options=parts.options
-    )
+    train_step, eval_step = parts.train_step(), parts.eval_step()
 
     # ---- Loop ------------------------------------------------------------------------------------
     batches = train_batches(
@@ -151,8 +147,28 @@ def _train(
         threads=trainer.reader_threads,
         prefetch=trainer.prefetch_batches,
     )
-    progress = Progress(num_steps=num_steps, batch_size=trainer.batch_size)
-    log = Log(config, metrics_file, progress, store)
+    meter = Meter(
+        num_steps=num_steps, batch_size=trainer.batch_size, peak=devices_peak(trainer.precision)
+    )
+    encoded_config = config_lib.to_dict(config)
+    log = Log(
+        config=config,
+        file=metrics_file,
+        writers=writers.Writers(
+            factories, writers.Run(config.name, workdir.path, encoded_config, first_step)
+        ),
+        progress=Progress(num_steps=num_steps, silent=not writes),
+        meter=meter,
+        store=store,
+        num_steps=num_steps,
+    )
+    profiler = Profiler(
+        config.profile.steps,
+        workdir.path / "profile",
+        first_step=first_step,
+        paused=meter.paused,
+        report=log.progress.message,
+    )
 
     def run_evaluation(state: TrainState, step: int) -> bool:
         """Evaluates and logs; False if it was asked to stop on the way."""
@@ -170,7 +186,7 @@ def _train(
             mesh,
             stop=lambda: stop.requested is not None,
         )
-        progress.pause(time.monotonic() - started)
+        meter.paused(time.monotonic() - started)
         if means is None:
             return False
         log.evaluation(step, means, time.monotonic() - started)
@@ -181,7 +197,14 @@ def _train(
         return step == num_steps or (every is not None and step > 0 and step % every == 0)
 
     saved_step = first_step if restored is not None else None
-    encoded_config = config_lib.to_dict(config)
+
+    def save(state: TrainState, step: int) -> None:
+        started = time.monotonic()
+        log.sync()
+        store.save(step, state, encoded_config)
+        meter.paused(time.monotonic() - started)
+
+    metrics: Metrics = {}
     with StopRequest() as stop:
         try:
             step = first_step
@@ -190,12 +213,19 @@ def _train(
             if eval_due(step) and not metrics_file.has(step, trainer.eval_split):
                 evaluated = run_evaluation(state, step)
             while step < num_steps and evaluated and stop.requested is None:
-                waited = time.monotonic()
-                batch = next(batches)
-                waited = time.monotonic() - waited
-                state, metrics = train_step(state, put_batch(batch, mesh), np.int32(step))
+                profiler.before(step + 1, metrics)
+                with annotated(step + 1):
+                    waited = time.monotonic()
+                    read = next(batches)
+                    batch = put_batch(read, mesh)
+                    waited = time.monotonic() - waited
+                    state, metrics = train_step(state, batch, np.int32(step))
                 step += 1
-                in_flight = {step - 1: in_flight.get(step - 1), step: batch}
+                in_flight = {step - 1: in_flight.get(step - 1), step: read}
+                profiler.after(step, metrics)
+                if step == first_step + 1:
+                    # Here, where the device has something to do meanwhile.
+                    meter.step_flops = step_flops(parts.model, config.task, abstract, batch)
                 log.read_pending()
                 log.pending(step, metrics, waited)
                 if on_step is not None:
@@ -206,8 +236,7 @@ def _train(
                 if save_due or eval_due(step):
                     log.read_pending()
                 if save_due:
-                    metrics_file.sync()
-                    store.save(step, state, encoded_config)
+                    save(state, step)
                     saved_step = step
                 if eval_due(step) and stop.requested is None:
                     evaluated = run_evaluation(state, step)
@@ -215,10 +244,9 @@ def _train(
             if stop.requested is not None:
                 log.read_pending()
                 if saved_step != step:
-                    metrics_file.sync()
-                    store.save(step, state, encoded_config)
+                    save(state, step)
                 store.wait()
-                progress.finish()
+                log.progress.finish()
                 raise Interrupted(
                     f"Stopped at step {step} of {num_steps}, and saved. Run the same command "
                     f"again to go on (workdir {workdir.path}).",
@@ -234,9 +262,9 @@ def _train(
                 error.step,
             ) from None
         finally:
-            progress.finish()
-            metrics_file.close()
+            log.close()
             store.close()
+            profiler.close(step)
 
     # ---- Result ----------------------------------------------------------------------------------
     entry = next(

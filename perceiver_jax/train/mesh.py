@@ -72,9 +72,12 @@ def check_batch_size(mesh: Mesh, batch_size: int, name: str, accumulate: int = 1
 def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Returns this process's part of a batch as global arrays, split over data and fsdp."""
     sharding = NamedSharding(mesh, BATCH)
-
-    def put(array: np.ndarray) -> jax.Array:
-        array = np.asarray(array, dtype=jax.dtypes.canonicalize_dtype(array.dtype))
-        return jax.make_array_from_process_local_data(sharding, array)
-
-    return jax.tree.map(put, dict(batch))
+    arrays = jax.tree.map(
+        lambda array: np.asarray(array, dtype=jax.dtypes.canonicalize_dtype(array.dtype)),
+        dict(batch),
+    )
+    if jax.process_count() == 1:
+        return jax.device_put(arrays, sharding)  # The same, in less time.
+    return jax.tree.map(
+        lambda array: jax.make_array_from_process_local_data(sharding, array), arrays
+    )

@@ -11,15 +11,24 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 
 class MetricsFile:
     """Appends entries; each is on its way to the disk before `write` returns."""
 
-    def __init__(self, path: Path, *, last_step: int):
-        """Opens the file and drops what lies after `last_step`, and lines cut off in writing."""
+    def __init__(self, path: Path, *, last_step: int, read_only: bool = False):
+        """Opens the file and drops what lies after `last_step`, and lines cut off in writing.
+
+        Args:
+          path: the file; made if need be.
+          last_step: the last step whose entries are still true.
+          read_only: keeps new entries to itself, as processes other than the first do.
+        """
         self.entries = [entry for entry in read_metrics(path) if entry["step"] <= last_step]
+        self._file: TextIO | None = None
+        if read_only:
+            return
         text = "".join(_line(entry) for entry in self.entries)
         replacement = path.with_name(path.name + ".tmp")
         replacement.write_text(text)
@@ -36,8 +45,9 @@ class MetricsFile:
         """Appends one entry."""
         entry = {"step": step, "split": split, **values, "timing": dict(timing)}
         self.entries.append(entry)
-        self._file.write(_line(entry))
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(_line(entry))
+            self._file.flush()
 
     def has(self, step: int, split: str) -> bool:
         """Says whether there is an entry for this step and split."""
@@ -45,11 +55,13 @@ class MetricsFile:
 
     def sync(self) -> None:
         """Makes sure that all entries survive a power failure, ahead of a checkpoint."""
-        os.fsync(self._file.fileno())
+        if self._file is not None:
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Closes the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -20,7 +20,6 @@ from perceiver_jax.train.config import (
     TrainerConfig,
 )
 from perceiver_jax.train.mesh import put_batch
-from perceiver_jax.train.step import make_train_step
 
 STEPS = 5
 
@@ -66,20 +65,6 @@ def lamb(config: ExperimentConfig) -> ExperimentConfig:
     return dataclasses.replace(config, optimizer=Lamb(weight_decay=0.1))
 
 
-def compiled_step(parts: Parts) -> Any:
-    """The step of `parts`."""
-    return make_train_step(
-        parts.model,
-        parts.config.task,
-        parts.optimizer,
-        parts.schedule,
-        seed=parts.config.trainer.seed,
-        placed=jax.tree.map(lambda leaf: leaf.sharding, parts.state.abstract()),
-        mesh=parts.mesh,
-        options=parts.options,
-    )
-
-
 def first_batch(parts: Parts) -> dict[str, np.ndarray]:
     """The batch of the first step."""
     batches = train_batches(
@@ -97,7 +82,7 @@ def first_batch(parts: Parts) -> dict[str, np.ndarray]:
 def five_steps(parts: Parts) -> tuple[list[float], dict[str, np.ndarray]]:
     """Returns the losses, and the parameters by path, whole, in this process's memory."""
     trainer = parts.config.trainer
-    state, step = parts.state.create(), compiled_step(parts)
+    state, step = parts.state.create(), parts.train_step()
     batches = train_batches(
         parts.config.data,
         parts.train_source,

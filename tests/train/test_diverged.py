@@ -108,9 +108,7 @@ def test_batches_of_several_processes_are_joined(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["image"], np.concatenate(parts))
     assert found["sound"]["left"].shape == (6, 1)
     (tmp_path / "batch-0-of-2.safetensors").unlink()
-    with pytest.raises(
-        CheckpointError, match=r"process 0 of 2 had read, batch-0-of-2\.s"
-    ):
+    with pytest.raises(CheckpointError, match=r"process 0 of 2 had read, batch-0-of-2\.s"):
         diverged.load_batch(tmp_path)
     (tmp_path / "batch-0-of-2.safetensors").write_bytes(b"cut off")
     with pytest.raises(CheckpointError, match=r"batch-0-of-2\.safetensors cannot be read"):

@@ -16,7 +16,6 @@ from perceiver_jax.train.step import make_gradients
 from tests.train.equivalent import (
     STEPS,
     assert_equal,
-    compiled_step,
     experiment,
     first_batch,
     five_steps,
@@ -96,7 +95,7 @@ def test_parts_weigh_examples_and_not_parts() -> None:
     found = []
     for accumulate in (1, 4):
         split = assemble(experiment(accumulate=accumulate), devices=jax.devices()[:1])
-        state, metrics = compiled_step(split)(
+        state, metrics = split.train_step()(
             split.state.create(), put_batch(batch, split.mesh), np.int32(0)
         )
         found.append((float(metrics["loss"]), float(metrics["gradient_norm"])))
@@ -113,7 +112,7 @@ def test_remat_computes_again() -> None:
             "label": jax.ShapeDtypeStruct((16,), np.int32),
         }
         step = jax.ShapeDtypeStruct((), np.int32)
-        text = compiled_step(parts).lower(parts.state.abstract(), batch, step).as_text()
+        text = parts.train_step().lower(parts.state.abstract(), batch, step).as_text()
         products[remat] = text.count("stablehlo.dot_general")
     assert products["none"] < products["cross_attends"] < products["layers"]
     assert products["none"] < products["keep_linear"] < products["layers"]
@@ -153,7 +152,7 @@ def test_bfloat16_keeps_norms_softmax_and_loss_in_float32() -> None:
         "label": jax.ShapeDtypeStruct((16,), np.int32),
     }
     step = jax.ShapeDtypeStruct((), np.int32)
-    text = compiled_step(parts).lower(parts.state.abstract(), batch, step).as_text()
+    text = parts.train_step().lower(parts.state.abstract(), batch, step).as_text()
     lines = text.splitlines()
     for operation in ("exponential", "rsqrt", "log"):
         used = [line for line in lines if f"stablehlo.{operation} " in line]
@@ -167,8 +166,8 @@ def test_bfloat16_keeps_norms_softmax_and_loss_in_float32() -> None:
 def test_the_average_follows_its_definition() -> None:
     parts = assemble(experiment(ema_decay=0.4), devices=jax.devices()[:1])
     plain = assemble(experiment(), devices=jax.devices()[:1])
-    state, step = parts.state.create(), compiled_step(parts)
-    other, plain_step = plain.state.create(), compiled_step(plain)
+    state, step = parts.state.create(), parts.train_step()
+    other, plain_step = plain.state.create(), plain.train_step()
     average = jax.device_get(state.params)
     batches = train_batches(
         parts.config.data, parts.train_source, batch_size=16, seed=0, start_step=0, stop_step=STEPS,
@@ -192,7 +191,7 @@ def test_the_average_follows_its_definition() -> None:
 @pytest.mark.core
 def test_a_step_that_is_not_finite_is_not_taken() -> None:
     parts = assemble(experiment(), devices=jax.devices()[:1])
-    step = compiled_step(parts)
+    step = parts.train_step()
     batch = first_batch(parts)
     before = jax.device_get(parts.state.create())
     broken = dict(batch, image=batch["image"].copy())
@@ -211,7 +210,7 @@ def test_a_step_that_is_not_finite_is_not_taken() -> None:
 
 def test_the_state_is_donated() -> None:
     parts = assemble(dataclasses.replace(experiment()), devices=jax.devices()[:1])
-    step = compiled_step(parts)
+    step = parts.train_step()
     batch = first_batch(parts)
     state = parts.state.create()
     step(state, put_batch(batch, parts.mesh), np.int32(0))
