@@ -3,14 +3,17 @@
   --model=imagenet_fourier                parameters, FLOPs by part and sizes of a model of the zoo
   --model=mlm --config.encoder.num_latents=128          the same, with changes of its config
   --config=experiments/digits.py:permuted               the model of an experiment
+  --config=experiments/dry_run.py --mesh=data=8,fsdp=8  what its training step needs of each device
   --checkpoint=PATH                       the model that a file of weights belongs to
   --list                                  all models, with parameters and FLOPs
   --paper_tables                          the papers' figures beside ours, row by row
 
-Nothing is computed: everything follows from shapes. Costs are those of one example.
+Nothing is computed: everything follows from shapes. Costs are those of one example. With --mesh the
+training step is compiled, for as many virtual devices as the mesh has.
 """
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +26,7 @@ _USAGE = """Say what to inspect:
 
     python -m perceiver_jax.inspect --model=imagenet_fourier
     python -m perceiver_jax.inspect --config=experiments/digits.py
+    python -m perceiver_jax.inspect --config=experiments/dry_run.py --mesh=data=8,fsdp=8
     python -m perceiver_jax.inspect --checkpoint=PATH
     python -m perceiver_jax.inspect --list
     python -m perceiver_jax.inspect --paper_tables
@@ -42,6 +46,12 @@ def define_flags() -> None:
         "checkpoint",
         None,
         "File or folder with weights, of any format; with --model where it does not tell its own.",
+    )
+    flags.DEFINE_string(
+        "mesh",
+        None,
+        "With --config: sizes of the mesh of devices, such as data=8,fsdp=8. Shows where parameters "
+        "lie, the bytes that a training step takes of each device, and what they send each other.",
     )
     flags.DEFINE_bool("list", False, "Lists all models of the zoo.")
     flags.DEFINE_bool("paper_tables", False, "Compares with the figures that the papers print.")
@@ -76,6 +86,10 @@ def inspect_main(argv: Sequence[str], changes: dict[str, str]) -> None:
         )
     if arguments.json and arguments.markdown:
         raise UserError("Give --json or --markdown, not both.")
+    if arguments.mesh:
+        if wanted[0] != "config" or arguments.markdown:
+            raise UserError("--mesh goes with --config, and --json if need be.")
+        return _inspect_mesh(arguments.config, arguments.mesh, changes, as_json=arguments.json)
     # Imported late, so that --help and mistakes in flags are answered at once.
     import perceiver_jax
     from perceiver_jax import config as config_lib
@@ -111,6 +125,20 @@ def inspect_main(argv: Sequence[str], changes: dict[str, str]) -> None:
             print(json.dumps(overview.as_json(anatomy), indent=1))
         else:
             print(overview.render(anatomy, fold=not arguments.all, markdown=arguments.markdown))
+
+
+def _inspect_mesh(config: str, mesh: str, changes: dict[str, str], *, as_json: bool) -> None:
+    from perceiver_jax import config as config_lib
+    from perceiver_jax.report import mesh_needs
+
+    sizes = mesh_needs.parse_mesh(mesh)
+    mesh_needs.use_virtual_devices(math.prod(sizes.values()))
+    layout = {f"trainer.mesh.{axis}": size for axis, size in sizes.items()}
+    experiment = config_lib.override(config_lib.load_experiment(config), {**changes, **layout})
+    found = mesh_needs.needs(experiment)
+    print(
+        json.dumps(mesh_needs.as_json(*found), indent=1) if as_json else mesh_needs.render(*found)
+    )
 
 
 def _model_of_checkpoint(path: str, model: str | None, changes: dict[str, str]) -> Any:
