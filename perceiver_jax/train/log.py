@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from perceiver_jax.checkpoints.store import CheckpointStore
+from perceiver_jax.data.faults import CorruptCount
 from perceiver_jax.errors import UserError
 from perceiver_jax.train.assemble import Parts
 from perceiver_jax.train.config import ExperimentConfig
@@ -34,6 +35,7 @@ class Log:
     file: MetricsFile
     progress: Progress
     store: CheckpointStore
+    corrupt: CorruptCount
     _waiting: tuple[int, Metrics] | None = None
     _data_seconds: float = 0.0  # Spent waiting for batches since the last entry.
     _since: float = dataclasses.field(default_factory=time.monotonic)
@@ -59,6 +61,9 @@ class Log:
                 "data_wait_fraction": min(self._data_seconds / max(now - self._since, 1e-9), 1.0),
                 "unix_time": time.time(),
             }
+            if len(self.corrupt):
+                # Of this process, since it started; so it is no property of the trajectory.
+                timing["corrupt_examples"] = len(self.corrupt)
             self._data_seconds, self._since = 0.0, now
             self.file.write(step, "train", values, timing)
 
@@ -71,6 +76,7 @@ class Log:
         text = f"step {step}  {split} loss {means['loss']:.4f}"
         if headline.metric in means:
             text += f"  {headline.title} {headline.show(means[headline.metric])}"
+        text += _left_out(means)
         self.progress.message(text)
 
     def _check_finite(self, step: int, values: Mapping[str, float]) -> None:
@@ -88,6 +94,12 @@ class Log:
             "--config.schedule.base_lr, or a tighter --config.optimizer.max_norm.",
             step,
         )
+
+
+def _left_out(result: Mapping[str, Any]) -> str:
+    """Says what an evaluation could not count."""
+    count = result.get("left_out", 0)
+    return f", {count:,} of them corrupt and left out" if count else ""
 
 
 def print_overview(parts: Parts, workdir: Workdir, eval_examples: int) -> None:
@@ -137,7 +149,7 @@ def print_result(
         label = f"{final['split']} {headline.title}"
         lines.append(
             f"{label}  {headline.show(final[headline.metric])}   "
-            f"(loss {final['loss']:.4f}, {final['examples']:,} examples)"
+            f"(loss {final['loss']:.4f}, {final['examples']:,} examples{_left_out(final)})"
         )
     lines.append(f"metrics     {workdir.final_metrics_path}")
     if workdir.curves_path.exists():

@@ -23,7 +23,7 @@ import numpy as np
 
 from perceiver_jax import config as config_lib
 from perceiver_jax.checkpoints.store import CheckpointStore
-from perceiver_jax.data.loader import Shard, eval_batches, train_batches
+from perceiver_jax.data.loader import CorruptCount, Shard, eval_batches, train_batches
 from perceiver_jax.train import diverged
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig
@@ -140,6 +140,8 @@ def _train(
     )
 
     # ---- Loop ------------------------------------------------------------------------------------
+    progress = Progress(num_steps=num_steps, batch_size=trainer.batch_size)
+    corrupt = CorruptCount(trainer.max_corrupt_examples, report=progress.message)
     batches = train_batches(
         config.data,
         parts.train_source,
@@ -149,10 +151,11 @@ def _train(
         stop_step=num_steps,
         shard=shard,
         threads=trainer.reader_threads,
+        processes=trainer.reader_processes,
         prefetch=trainer.prefetch_batches,
+        corrupt=corrupt,
     )
-    progress = Progress(num_steps=num_steps, batch_size=trainer.batch_size)
-    log = Log(config, metrics_file, progress, store)
+    log = Log(config, metrics_file, progress, store, corrupt)
 
     def run_evaluation(state: TrainState, step: int) -> bool:
         """Evaluates and logs; False if it was asked to stop on the way."""
@@ -165,9 +168,13 @@ def _train(
                 batch_size=trainer.eval_batch_size,
                 shard=shard,
                 threads=trainer.reader_threads,
+                processes=trainer.reader_processes,
                 prefetch=trainer.prefetch_batches,
+                corrupt=corrupt,
+                split=trainer.eval_split,
             ),
             mesh,
+            num_examples=len(eval_source),
             stop=lambda: stop.requested is not None,
         )
         progress.pause(time.monotonic() - started)
