@@ -71,6 +71,22 @@ def _go_wrong(fault: str) -> None:
         raise ValueError(f"devices: {jax.devices()}")
 
 
+@dataclasses.dataclass(frozen=True)
+class DamagedSource:
+    """Another source, of which every so manieth example is damaged, the first included."""
+
+    whole: Any
+    every: int
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def __getitem__(self, index: int) -> Example:
+        if index % self.every == 0:
+            raise CorruptExample(f"digits.bin, record {index}: wrong checksum")
+        return self.whole[index]
+
+
 class Unpicklable(Faulty):
     def __reduce__(self) -> Any:
         raise TypeError("cannot pickle an open file")
