@@ -54,8 +54,7 @@ class CorruptCount:
             if len(self._met) > self.limit:
                 raise too_many(list(self._met.values()), self.limit)
             self._report(
-                f"left out    example {each.index} of {each.split}, which is corrupt: "
-                f"{each.reason}"
+                f"left out    example {each.index} of {each.split}, which is corrupt: {each.reason}"
             )
 
 

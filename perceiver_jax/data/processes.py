@@ -23,7 +23,6 @@ import multiprocessing
 import os
 import queue
 import signal
-import threading
 import traceback
 import weakref
 from collections.abc import Callable
@@ -246,4 +245,4 @@ def _take_apart(batch: Any, arrays: list[np.ndarray]) -> Any:
 
 
 def _bytes(array: np.ndarray) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data

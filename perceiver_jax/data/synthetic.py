@@ -31,7 +31,7 @@ class ArrayConfig:
         if any(size < 1 for size in self.shape):
             raise ConfigError(f"shape={self.shape} of a synthetic array must be of sizes above 0.")
         try:
-            kind = np.dtype(self.dtype).kind
+            kind: str = np.dtype(self.dtype).kind
         except TypeError:
             kind = "?"
         if kind not in "fiu":

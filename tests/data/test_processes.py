@@ -152,8 +152,7 @@ def test_readers_keep_off_the_accelerator() -> None:
 def test_readers_end_with_their_program(how: str, code: int) -> None:
     program = subprocess.run(
         [sys.executable, "-m", "tests.data.sources", how],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
     # The pipes close when the last reader, which holds them too, is gone: run() waits for that.
