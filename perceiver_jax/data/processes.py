@@ -26,6 +26,7 @@ import signal
 import traceback
 import weakref
 from collections.abc import Callable
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -34,6 +35,7 @@ import numpy as np
 from perceiver_jax.data.readers import Batch
 from perceiver_jax.errors import ConfigError, DataError, UserError
 
+_IGNORED = (signal.SIGINT, signal.SIGTERM)
 _CHUNK = 1 << 20  # Bytes at once; more brings nothing.
 
 
@@ -113,7 +115,14 @@ class _Worker:
         self._process = context.Process(
             target=_serve, args=(theirs,), name="perceiver_jax reader", daemon=True
         )
-        self._process.start()
+        # It inherits what is blocked, and so gets no signal before it can ignore it. The tracker
+        # must run already: starting it would unblock them.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()  # Now the process has the only one, and takes it along when it dies.
         self._answered = False
 
@@ -176,7 +185,7 @@ class _Worker:
                 "That is how a system ends processes when memory runs out: fewer "
                 "--config.trainer.reader_processes or --config.trainer.prefetch_batches need less. "
             )
-        elif not self._answered:
+        elif not self._answered and code is not None and code > 0:
             mend = (
                 "It had not read anything yet. If a script of your own started the training, its "
                 'code must stand under `if __name__ == "__main__":`, since every reader process '
@@ -192,8 +201,9 @@ class _Worker:
 
 def _serve(connection: Connection) -> None:
     """What a reader process does: it answers numbers with batches until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED)
     # Should a data set use JAX: the accelerator belongs to the program.
     os.environ["JAX_PLATFORMS"] = "cpu"
     try:

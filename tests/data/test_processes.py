@@ -1,5 +1,6 @@
 """Reader processes: the same batches, and an error instead of a wait whatever becomes of them."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from perceiver_jax.data.loader import Shard, eval_batches, train_batches
 from perceiver_jax.data.processes import ReaderPool
 from perceiver_jax.errors import DataError
-from tests.data.sources import Faulty, OnlyHere, Unpicklable
+from tests.data.sources import Constant, Faulty, OnlyHere, Unpicklable
 
 
 def _train(data: Faulty, **changes: Any) -> Iterator[dict[str, Any]]:
@@ -69,19 +70,11 @@ def test_large_arrays_come_whole() -> None:
         "none": np.zeros((0, 5), np.int16),
         "scalar": np.float64(7.5),
     }
-    pool = ReaderPool(_Constant(arrays), 1)
+    pool = ReaderPool(Constant(arrays), 1)
     found, corrupt = pool.read(0)
     pool.close()
     assert corrupt == ()
     _assert_same(found, {name: np.asarray(value) for name, value in arrays.items()})
-
-
-class _Constant:
-    def __init__(self, arrays: dict[str, Any]):
-        self.arrays = arrays
-
-    def __call__(self, number: int) -> Any:
-        return self.arrays, ()
 
 
 @pytest.mark.parametrize(
@@ -106,6 +99,18 @@ def test_a_reader_that_is_killed_from_outside() -> None:
     assert not any(_is_alive(process) for process in readers)  # the others are gone too
     with pytest.raises(StopIteration):  # and asking again does not wait
         next(batches)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_to_a_reader_that_has_hardly_begun(number: int) -> None:
+    before = set(multiprocessing.active_children())
+    pool = ReaderPool(Constant({"x": np.arange(3)}), 2)
+    for process in set(multiprocessing.active_children()) - before:
+        os.kill(process.pid or 0, number)  # Python is not up there yet
+    for batch in range(4):
+        np.testing.assert_array_equal(pool.read(batch)[0]["x"], [0, 1, 2])
+    pool.close()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()  # and here nothing stays blocked
 
 
 def test_readers_leave_stopping_to_the_program() -> None:
