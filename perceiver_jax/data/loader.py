@@ -89,7 +89,7 @@ def train_batches(
       shard: the part of every batch that is read here.
       threads: threads that read ahead; 0 reads when asked.
       processes: processes that read ahead instead of the threads; 0: none.
-      prefetch: batches that wait, ready.
+      prefetch: batches that wait, ready; at least one for each process.
       corrupt: counts the corrupt examples of the batches that were yielded, and sets their limit;
         None: there may be none.
 
@@ -172,8 +172,8 @@ def _read_ahead(
     pool = None
     if processes:
         # A thread for each process, that waits for it.
-        pool = ReaderPool(read, min(processes, prefetch, len(numbers)))
-        read, threads = pool.read, processes
+        pool = ReaderPool(read, min(processes, len(numbers)))
+        read, threads, prefetch = pool.read, processes, max(processes, prefetch)
     options = grain.ReadOptions(
         num_threads=min(threads, prefetch), prefetch_buffer_size=prefetch if threads else 0
     )

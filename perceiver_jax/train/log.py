@@ -35,7 +35,7 @@ class Log:
     file: MetricsFile
     progress: Progress
     store: CheckpointStore
-    corrupt: CorruptCount
+    corrupt: CorruptCount = dataclasses.field(default_factory=CorruptCount)
     _waiting: tuple[int, Metrics] | None = None
     _data_seconds: float = 0.0  # Spent waiting for batches since the last entry.
     _since: float = dataclasses.field(default_factory=time.monotonic)
