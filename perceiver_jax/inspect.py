@@ -50,8 +50,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "mesh",
         None,
-        "With --config: sizes of the mesh of devices, such as data=8,fsdp=8. Shows where parameters "
-        "lie, the bytes that a training step takes of each device, and what they send each other.",
+        "With --config: sizes of the mesh of devices, such as data=8,fsdp=8. Shows where "
+        "parameters lie, what a training step takes of each device, and what they send each other.",
     )
     flags.DEFINE_bool("list", False, "Lists all models of the zoo.")
     flags.DEFINE_bool("paper_tables", False, "Compares with the figures that the papers print.")

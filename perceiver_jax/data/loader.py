@@ -13,22 +13,28 @@ The training stream is one pass over the data after another, each in a fresh ord
 Augmentation draws from a generator that is a function of (seed, position), so an example changes
 differently in every pass, and in the same way whenever that pass is run again.
 
+An example that is corrupt (`CorruptExample`) is left out. In training another one stands in its
+place, drawn from (seed, position) too; in evaluation the mask leaves it out. So neither depends on
+who reads, or on what was met before.
+
 Grain reads whole batches, several at once in threads. Its own shuffle, map and batch would do the
 same example by example, at 150 microseconds each: more than a small model takes to learn from it.
 """
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import grain
 import jax
 import numpy as np
 
-from perceiver_jax.data.source import DataConfig, Example, Source
+from perceiver_jax.data.faults import CorruptCount
+from perceiver_jax.data.processes import ReaderPool
+from perceiver_jax.data.readers import Arrays, Batch, EvalReader, TrainReader, first_readable
+from perceiver_jax.data.source import DataConfig, Source
 from perceiver_jax.errors import ConfigError, DataError
 
-Arrays = dict[str, np.ndarray]  # A batch: arrays [B, ...] by name.
+__all__ = ["Arrays", "CorruptCount", "Shard", "eval_batches", "train_batches"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +73,9 @@ def train_batches(
     stop_step: int,
     shard: Shard = Shard(),
     threads: int = 2,
+    processes: int = 0,
     prefetch: int = 4,
+    corrupt: CorruptCount | None = None,
 ) -> Iterator[Arrays]:
     """Yields the batches of the steps start_step to stop_step - 1.
 
@@ -80,22 +88,29 @@ def train_batches(
       stop_step: the step to end before.
       shard: the part of every batch that is read here.
       threads: threads that read ahead; 0 reads when asked.
-      prefetch: batches that wait, ready.
+      processes: processes that read ahead instead of the threads; 0: none.
+      prefetch: batches that wait, ready; at least one for each process.
+      corrupt: counts the corrupt examples of the batches that were yielded, and sets their limit;
+        None: there may be none.
+
+    Raises:
+      DataError: there are no examples; and, when a batch is asked for, too many of them are
+        corrupt, a source has failed, or a reader process has died.
     """
     if not len(source):
         raise DataError("The training split is empty.")
+    corrupt = CorruptCount() if corrupt is None else corrupt
     local = shard.local(batch_size, "trainer.batch_size")
-    order = _Order(len(source), seed)
-
-    def read(step: int) -> Arrays:
-        first = int(step) * batch_size + shard.index * local
-        rng, examples = _PositionRng(seed), []
-        for position in range(first, first + local):
-            example = source[order[position]]
-            examples.append(data.augment(example, rng.at(position)))
-        return _stack(examples)
-
-    return _read_ahead(range(start_step, stop_step), read, threads, prefetch)
+    reader = TrainReader(
+        data=data,
+        source=source,
+        batch_size=batch_size,
+        first=shard.index * local,
+        local=local,
+        seed=seed,
+        limit=corrupt.limit,
+    )
+    return _read_ahead(range(start_step, stop_step), reader, threads, processes, prefetch, corrupt)
 
 
 def eval_batches(
@@ -104,76 +119,71 @@ def eval_batches(
     batch_size: int,
     shard: Shard = Shard(),
     threads: int = 2,
+    processes: int = 0,
     prefetch: int = 4,
+    corrupt: CorruptCount | None = None,
+    split: str = "test",
 ) -> Iterator[Arrays]:
     """Yields every example once, in order; "mask" [B] is 0 for what only fills the last batch.
 
-    All batches have the same size, so that one compiled program evaluates them all, and all
-    processes get the same number of batches.
+    It is 0 for corrupt examples too. All batches have the same size, so that one compiled program
+    evaluates them all, and all processes get the same number of batches.
+
+    Args:
+      source: the examples.
+      batch_size: examples at once, over all processes.
+      shard: the part of every batch that is read here.
+      threads: see `train_batches`.
+      processes: see `train_batches`.
+      prefetch: see `train_batches`.
+      corrupt: see `train_batches`.
+      split: the split's name, for messages.
+
+    Raises:
+      DataError: see `train_batches`.
     """
     if not len(source):
         raise DataError("The split to evaluate is empty.")
+    corrupt = CorruptCount() if corrupt is None else corrupt
     local = shard.local(batch_size, "trainer.eval_batch_size")
-    blank = jax.tree.map(np.zeros_like, dict(source[0]))
-
-    def read(number: int) -> Arrays:
-        first = int(number) * batch_size + shard.index * local
-        positions = range(first, first + local)
-        real = [position < len(source) for position in positions]
-        batch = _stack([source[p] if ok else blank for p, ok in zip(positions, real, strict=True)])
-        return {**batch, "mask": np.asarray(real, np.float32)}
-
-    return _read_ahead(range(-(-len(source) // batch_size)), read, threads, prefetch)
-
-
-class _Order:
-    """The stream's examples: position -> index into the data, in a fresh order for every pass."""
-
-    def __init__(self, num_examples: int, seed: int):
-        self._num_examples = num_examples
-        self._seed = seed
-        # Batches that are read at once lie in two neighbouring passes at most.
-        self._permutation = functools.lru_cache(maxsize=4)(self._draw)
-
-    def _draw(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng((self._seed, epoch)).permutation(self._num_examples)
-
-    def __getitem__(self, position: int) -> int:
-        epoch, index = divmod(position, self._num_examples)
-        return int(self._permutation(epoch)[index])
-
-
-class _PositionRng:
-    """A generator that can be set to any position of the stream, at little cost.
-
-    Philox is a function of (key, counter): the seed is the key, the position the highest word of
-    the counter, so positions are 2^192 draws apart. A fresh generator would cost ten times more.
-    """
-
-    def __init__(self, seed: int):
-        self._bits = np.random.Philox(key=seed)
-        self._generator = np.random.Generator(self._bits)
-        self._start = self._bits.state
-
-    def at(self, position: int) -> np.random.Generator:
-        """Returns the generator of a position; valid until the next call."""
-        self._start["state"]["counter"][3] = position
-        self._bits.state = self._start
-        return self._generator
-
-
-def _stack(examples: Sequence[Example]) -> Arrays:
-    return jax.tree.map(lambda *values: np.stack(values), *map(dict, examples))
+    reader = EvalReader(
+        source=source,
+        split=split,
+        batch_size=batch_size,
+        first=shard.index * local,
+        local=local,
+        blank=jax.tree.map(np.zeros_like, dict(first_readable(source, split, corrupt.limit))),
+    )
+    numbers = range(-(-len(source) // batch_size))
+    return _read_ahead(numbers, reader, threads, processes, prefetch, corrupt)
 
 
 def _read_ahead(
-    numbers: range, read: Callable[[int], Arrays], threads: int, prefetch: int
+    numbers: range,
+    read: Callable[[int], Batch],
+    threads: int,
+    processes: int,
+    prefetch: int,
+    corrupt: CorruptCount,
 ) -> Iterator[Arrays]:
     """Yields read(number) in order, with up to `prefetch` of them ready beforehand."""
     if not len(numbers):
-        return iter(())
+        return
+    pool = None
+    if processes:
+        # A thread for each process, that waits for it.
+        pool = ReaderPool(read, min(processes, len(numbers)))
+        read, threads, prefetch = pool.read, processes, max(processes, prefetch)
     options = grain.ReadOptions(
         num_threads=min(threads, prefetch), prefetch_buffer_size=prefetch if threads else 0
     )
     dataset = grain.MapDataset.range(numbers.start, numbers.stop).map(read)
-    return iter(dataset.to_iter_dataset(options))
+    batches = iter(dataset.to_iter_dataset(options))
+    try:
+        for arrays, found in batches:
+            corrupt.add(found)
+            yield arrays
+    finally:
+        if pool is not None:
+            pool.close()  # First: it wakes the threads that wait for a process.
+        batches.close()

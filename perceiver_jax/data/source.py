@@ -1,22 +1,63 @@
 """What a data set is: a sequence of examples that can be read in any order."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-Example = Mapping[str, Any]  # Arrays and numbers by name.
+from perceiver_jax.errors import DataError
+
+Example = Mapping[str, Any]  # Arrays and numbers by name; mappings of them by modality.
+
+
+class CorruptExample(DataError):
+    """The stored bytes of one example are damaged; the example is left out, and counted.
+
+    Only this error means that. Any other that comes out of a source or an augmentation ends the
+    run: a bug must not be taken for a million damaged files. A source raises it itself, or puts
+    the one call that decodes a file under `decoding`.
+    """
+
+
+@contextlib.contextmanager
+def decoding(what: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turns what a decoder raises at damaged bytes into `CorruptExample`.
+
+        with decoding(path, OSError, ValueError):
+            image = decode(data)
+
+    Only the call that decodes belongs inside: reading comes before, since a file that is missing
+    or a disk that fails is no damaged example, and so does everything that may hold a bug.
+
+    Args:
+      what: what is decoded, for the message: a path, or a path and a record number.
+      *errors: the errors by which the decoder says that it cannot make sense of the bytes.
+    """
+    try:
+        yield
+    except errors as error:
+        raise CorruptExample(f"{what}: {str(error) or type(error).__name__}") from error
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Random access to examples; reading one must not depend on what was read before."""
+    """Random access to examples; reading one must not depend on what was read before.
+
+    Several threads read at once. To be read by processes, a source must be picklable. A source
+    may also have `describe(index) -> str`, which says where an example is stored: messages about
+    the example then name it.
+    """
 
     def __len__(self) -> int:
         """Number of examples."""
 
     def __getitem__(self, index: int) -> Example:
-        """Returns example `index`, 0 <= index < len(self)."""
+        """Returns example `index`, 0 <= index < len(self).
+
+        Raises:
+          CorruptExample: what is stored of it is damaged.
+        """
 
 
 @runtime_checkable

@@ -7,7 +7,28 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
+from perceiver_jax.errors import ConfigError
+
 Batch = Mapping[str, Any]  # Arrays by name, each [B, ...].
+
+
+def pick(batch: Batch, key: str, field: str) -> Any:
+    """Returns what a batch holds under `key`: an array, or a dict of arrays by modality.
+
+    Args:
+      batch: the batch.
+      key: the name.
+      field: the field of the config that says so, for the error.
+
+    Raises:
+      ConfigError: nothing of that name.
+    """
+    if key not in batch:
+        raise ConfigError(
+            f"{field}={key!r}, and the data set's examples have no {key!r}; they have: "
+            f"{', '.join(map(repr, batch))}."
+        )
+    return batch[key]
 
 
 @jax.tree_util.register_dataclass

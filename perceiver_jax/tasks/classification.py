@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.errors import ConfigError
-from perceiver_jax.tasks.base import Batch, Headline, Mean, ModelInputs
+from perceiver_jax.tasks.base import Batch, Headline, Mean, ModelInputs, pick
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,7 +16,7 @@ class ClassificationConfig:
     num_classes: int  # Width of the logits.
     label_smoothing: float = 0.0  # Weight of the uniform target, in training only.
     top_k: int | None = 5  # A second accuracy: the label is among the k best. None: left out.
-    input_key: str = "image"  # What the model sees of a batch.
+    input_key: str = "image"  # What the model sees of a batch: an array, or a dict by modality.
     label_key: str = "label"  # [B] int labels.
 
     def __post_init__(self) -> None:
@@ -36,8 +36,12 @@ class ClassificationConfig:
         return Headline("top_1", "accuracy")
 
     def model_inputs(self, batch: Batch) -> ModelInputs:
-        """Returns the array under `input_key`."""
-        return ModelInputs((batch[self.input_key],))
+        """Returns what stands under `input_key`.
+
+        Raises:
+          ConfigError: the batch has nothing of that name.
+        """
+        return ModelInputs((pick(batch, self.input_key, "task.input_key"),))
 
     def measure(
         self,
@@ -52,9 +56,9 @@ class ClassificationConfig:
         can be compared.
 
         Raises:
-          ConfigError: the logits have another width than `num_classes`.
+          ConfigError: the logits have another width than `num_classes`, or there are no labels.
         """
-        labels = batch[self.label_key]  # [B]
+        labels = pick(batch, self.label_key, "task.label_key")  # [B]
         mask = batch.get("mask")  # [B] or None
         if outputs.shape != (*labels.shape, self.num_classes):
             raise ConfigError(

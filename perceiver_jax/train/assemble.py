@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from perceiver_jax.data.readers import first_readable
 from perceiver_jax.data.source import Source
 from perceiver_jax.errors import ModelError
 from perceiver_jax.train.config import ExperimentConfig
@@ -142,6 +143,11 @@ def assemble(
 
 def _input_shapes(config: ExperimentConfig, source: Source) -> tuple[Any, ...]:
     """Returns the shapes of the model's inputs for a batch of one example."""
-    example = config.data.augment(source[0], np.random.default_rng(0))
+    example = first_readable(
+        source,
+        "train",
+        config.trainer.max_corrupt_examples,
+        lambda example: config.data.augment(example, np.random.default_rng(0)),
+    )
     batch = jax.tree.map(lambda value: np.asarray(value)[None], dict(example))
     return jax.eval_shape(lambda batch: config.task.model_inputs(batch).inputs, batch)

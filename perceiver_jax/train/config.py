@@ -152,6 +152,8 @@ class TrainerConfig:
     checkpoint_every: int = 500  # A checkpoint; one is always written at the end.
     keep: int = 3  # How many checkpoints stay.
     reader_threads: int = 2  # Threads that read and transform examples; 0: none.
+    reader_processes: int = 0  # Processes that do so instead of the threads; 0: none.
+    max_corrupt_examples: int = 100  # Examples a process may leave out because they are corrupt.
     prefetch_batches: int = 4  # Batches that wait, ready, for the device.
     mesh: MeshConfig = MeshConfig()  # Layout of the devices.
     show_parameters: bool = True  # The table of parameters at the start.
@@ -171,8 +173,6 @@ class TrainerConfig:
                 raise ConfigError(f"trainer.{name}={value} must be at least 1.")
         if self.num_epochs is not None and self.num_epochs <= 0:
             raise ConfigError(f"trainer.num_epochs={self.num_epochs} must be above 0.")
-        if self.reader_threads < 0:
-            raise ConfigError(f"trainer.reader_threads={self.reader_threads} must not be negative.")
         if self.batch_size % self.accumulate:
             raise ConfigError(
                 f"trainer.accumulate={self.accumulate} parts do not divide "
@@ -180,6 +180,9 @@ class TrainerConfig:
             )
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ConfigError(f"trainer.ema_decay={self.ema_decay} must lie in (0, 1), or be none.")
+        for name in ("reader_threads", "reader_processes", "max_corrupt_examples"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"trainer.{name}={getattr(self, name)} must not be negative.")
         for name in self.writers:
             if name not in WRITERS and not re.fullmatch(r"[\w.]+:\w+", name):
                 raise ConfigError(
@@ -243,6 +246,8 @@ NEUTRAL_FIELDS = (
     "trainer.checkpoint_every",
     "trainer.keep",
     "trainer.reader_threads",
+    "trainer.reader_processes",
+    "trainer.max_corrupt_examples",
     "trainer.prefetch_batches",
     "trainer.mesh",
     "trainer.remat",

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from perceiver_jax.checkpoints.store import CheckpointStore
-from perceiver_jax.data.loader import Arrays, Shard, eval_batches
+from perceiver_jax.data.loader import Arrays, CorruptCount, Shard, eval_batches
 from perceiver_jax.errors import CheckpointError
 from perceiver_jax.tasks.base import Mean
 from perceiver_jax.train.assemble import Parts, assemble
@@ -27,30 +27,44 @@ def evaluate(
     batches: Iterable[Arrays],
     mesh: Mesh,
     *,
+    num_examples: int,
     stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, float] | None:
     """Returns the means over all batches, by name.
 
-    Sums are added up in float64 on the host, in the order of the batches.
+    Sums are added up in float64 on the host, in the order of the batches. If examples had to be
+    left out because they are corrupt, "left_out" says how many, over all processes.
 
     Args:
       eval_step: from `make_eval_step`.
       state: what to evaluate.
       batches: from `eval_batches`.
       mesh: the devices.
+      num_examples: how many the split has.
       stop: asked after every batch; where it says yes, the result is None.
     """
     sums: dict[str, np.ndarray] = {}  # [total, weight] by name
     waiting: dict[str, Mean] = {}
     for batch in batches:
         # The next batch is on its way before the last one's sums are waited for.
-        dispatched = eval_step(state, put_batch(batch, mesh))
+        placed = put_batch(batch, mesh)
+        dispatched = {**eval_step(state, placed), _COUNTED: _count(placed["mask"])}
         _add(sums, waiting)
         waiting = dispatched
         if stop():
             return None
     _add(sums, waiting)
-    return {name: float(total / weight) for name, (total, weight) in sums.items() if weight}
+    counted = int(sums.pop(_COUNTED)[0]) if sums else 0
+    means = {name: float(total / weight) for name, (total, weight) in sums.items() if weight}
+    return {**means, "left_out": num_examples - counted} if counted < num_examples else means
+
+
+_COUNTED = "examples counted"  # No metric has this name.
+
+
+@jax.jit
+def _count(mask: jax.Array) -> Mean:  # [B], over all devices and processes
+    return Mean.of(mask)
 
 
 def _add(sums: dict[str, np.ndarray], means: dict[str, Mean]) -> None:
@@ -99,7 +113,7 @@ def evaluate_checkpoint(
             step, state = restored
     finally:
         store.close()
-    return {"name": config.name, "step": step, **_evaluate_split(parts, state, split)}
+    return {"name": config.name, "step": step, **_evaluate_split(parts, state, split, report)}
 
 
 def evaluate_weights(
@@ -128,11 +142,13 @@ def evaluate_weights(
     return {
         "name": config.name,
         "checkpoint": str(checkpoint),
-        **_evaluate_split(parts, state, split),
+        **_evaluate_split(parts, state, split, report),
     }
 
 
-def _evaluate_split(parts: Parts, state: TrainState, split: str | None) -> dict[str, Any]:
+def _evaluate_split(
+    parts: Parts, state: TrainState, split: str | None, report: Callable[[str], None]
+) -> dict[str, Any]:
     config = parts.config
     split = split or config.trainer.eval_split
     source = config.data.make_source(split)
@@ -142,8 +158,11 @@ def _evaluate_split(parts: Parts, state: TrainState, split: str | None) -> dict[
         batch_size=config.trainer.eval_batch_size,
         shard=Shard.of_this_process(),
         threads=config.trainer.reader_threads,
+        processes=config.trainer.reader_processes,
         prefetch=config.trainer.prefetch_batches,
+        corrupt=CorruptCount(config.trainer.max_corrupt_examples, report),
+        split=split,
     )
-    metrics = evaluate(eval_step, state, batches, parts.mesh)
+    metrics = evaluate(eval_step, state, batches, parts.mesh, num_examples=len(source))
     assert metrics is not None  # nothing asks it to stop
     return {"split": split, "examples": len(source), **metrics}

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from perceiver_jax.checkpoints.store import CheckpointStore
+from perceiver_jax.data.faults import CorruptCount
 from perceiver_jax.errors import UserError
 from perceiver_jax.report.parameters import render_modules
 from perceiver_jax.train.assemble import Parts
@@ -41,6 +42,7 @@ class Log:
     meter: Meter
     store: CheckpointStore
     num_steps: int
+    corrupt: CorruptCount = dataclasses.field(default_factory=CorruptCount)
     _waiting: tuple[int, Metrics] | None = None
     _eval_seconds: float = 0.0  # What the last evaluation took.
 
@@ -70,7 +72,11 @@ class Log:
             left = self._seconds_left(step)
             self.progress.update(step, values["loss"], values["learning_rate"], speed, left)
         if due:
-            self._write(step, "train", values, {} if speed is None else speed.timing())
+            timing = {} if speed is None else speed.timing()
+            if len(self.corrupt):
+                # Of this process, since it started; so it is no property of the trajectory.
+                timing["corrupt_examples"] = len(self.corrupt)
+            self._write(step, "train", values, timing)
 
     def evaluation(self, step: int, means: Mapping[str, float], seconds: float) -> None:
         """Logs an evaluation."""
@@ -81,6 +87,7 @@ class Log:
         text = f"step {step}  {split} loss {means['loss']:.4f}"
         if headline.metric in means:
             text += f"  {headline.title} {headline.show(means[headline.metric])}"
+        text += _left_out(means)
         self.progress.message(text)
 
     def sync(self) -> None:
@@ -124,6 +131,12 @@ class Log:
             "--config.schedule.base_lr, or a tighter --config.optimizer.max_norm.",
             step,
         )
+
+
+def _left_out(result: Mapping[str, Any]) -> str:
+    """Says what an evaluation could not count."""
+    count = result.get("left_out", 0)
+    return f", {count:,} of them corrupt and left out" if count else ""
 
 
 def print_overview(parts: Parts, workdir: Workdir, eval_examples: int) -> None:
@@ -198,7 +211,7 @@ def print_result(
         label = f"{final['split']} {headline.title}"
         lines.append(
             f"{label}  {headline.show(final[headline.metric])}   "
-            f"(loss {final['loss']:.4f}, {final['examples']:,} examples)"
+            f"(loss {final['loss']:.4f}, {final['examples']:,} examples{_left_out(final)})"
         )
     lines.append(f"metrics     {workdir.final_metrics_path}")
     if workdir.curves_path.exists():

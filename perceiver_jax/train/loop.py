@@ -23,7 +23,7 @@ import numpy as np
 
 from perceiver_jax import config as config_lib
 from perceiver_jax.checkpoints.store import CheckpointStore
-from perceiver_jax.data.loader import Shard, eval_batches, train_batches
+from perceiver_jax.data.loader import CorruptCount, Shard, eval_batches, train_batches
 from perceiver_jax.train import diverged, writers
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig
@@ -136,6 +136,8 @@ def _train(
     train_step, eval_step = parts.train_step(), parts.eval_step()
 
     # ---- Loop ------------------------------------------------------------------------------------
+    progress = Progress(num_steps=num_steps, silent=not writes)
+    corrupt = CorruptCount(trainer.max_corrupt_examples, report=progress.message)
     batches = train_batches(
         config.data,
         parts.train_source,
@@ -145,11 +147,12 @@ def _train(
         stop_step=num_steps,
         shard=shard,
         threads=trainer.reader_threads,
+        processes=trainer.reader_processes,
         prefetch=trainer.prefetch_batches,
+        corrupt=corrupt,
     )
-    meter = Meter(
-        num_steps=num_steps, batch_size=trainer.batch_size, peak=devices_peak(trainer.precision)
-    )
+    peak = devices_peak(trainer.precision)
+    meter = Meter(num_steps=num_steps, batch_size=trainer.batch_size, peak=peak)
     encoded_config = config_lib.to_dict(config)
     log = Log(
         config=config,
@@ -157,17 +160,18 @@ def _train(
         writers=writers.Writers(
             factories, writers.Run(config.name, workdir.path, encoded_config, first_step)
         ),
-        progress=Progress(num_steps=num_steps, silent=not writes),
+        progress=progress,
         meter=meter,
         store=store,
         num_steps=num_steps,
+        corrupt=corrupt,
     )
     profiler = Profiler(
         config.profile.steps,
         workdir.path / "profile",
         first_step=first_step,
         paused=meter.paused,
-        report=log.progress.message,
+        report=progress.message,
     )
 
     def run_evaluation(state: TrainState, step: int) -> bool:
@@ -181,9 +185,13 @@ def _train(
                 batch_size=trainer.eval_batch_size,
                 shard=shard,
                 threads=trainer.reader_threads,
+                processes=trainer.reader_processes,
                 prefetch=trainer.prefetch_batches,
+                corrupt=corrupt,
+                split=trainer.eval_split,
             ),
             mesh,
+            num_examples=len(eval_source),
             stop=lambda: stop.requested is not None,
         )
         meter.paused(time.monotonic() - started)

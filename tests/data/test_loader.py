@@ -1,10 +1,13 @@
 """The loader: what a step holds is a function of (seed, step), and nothing is lost or repeated."""
 
 import dataclasses
+import itertools
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from perceiver_jax.data.loader import Shard, eval_batches, train_batches
 from perceiver_jax.errors import ConfigError, DataError
@@ -23,10 +26,10 @@ class Numbers:
         return {**example, "noise": np.float64(rng.random())}
 
 
-def _batches(count: int = 13, **changes: Any) -> list[dict[str, Any]]:
+def _batches(count: int = 13, take: int | None = None, **changes: Any) -> list[dict[str, Any]]:
     options = {"batch_size": 5, "seed": 0, "start_step": 0, "stop_step": 11} | changes
     data = Numbers(count)
-    return list(train_batches(data, data.make_source("train"), **options))
+    return list(itertools.islice(train_batches(data, data.make_source("train"), **options), take))
 
 
 def _stream(batches: list[dict[str, Any]], key: str = "id") -> np.ndarray:
@@ -75,6 +78,39 @@ def test_processes_share_the_same_batches(count: int) -> None:
         for key in ("id", "noise"):
             found = np.concatenate([shard[step][key] for shard in shards])
             np.testing.assert_array_equal(expected[key], found)
+
+
+@hypothesis.given(
+    count=st.integers(1, 40),
+    batch_size=st.sampled_from([4, 8, 12]),
+    seed=st.integers(0, 2**32 - 1),
+    pieces=st.lists(st.tuples(st.integers(0, 5), st.sampled_from([1, 2, 4])), max_size=5),
+)
+def test_any_resume_on_any_number_of_processes_goes_on_in_the_one_stream(
+    count: int, batch_size: int, seed: int, pieces: list[tuple[int, int]]
+) -> None:
+    """Runs of some steps each, on some number of processes each, one after the other."""
+    shared = {"count": count, "batch_size": batch_size, "seed": seed, "threads": 0}
+    step, ids, noise = 0, [], []
+    for num_steps, num_shards in pieces:
+        parts = [
+            _batches(**shared, start_step=step, stop_step=1000, shard=Shard(i, num_shards),
+                     take=num_steps)
+            for i in range(num_shards)
+        ]  # fmt: skip
+        for number in range(num_steps):
+            for part in parts:
+                ids += list(part[number]["id"])
+                noise += list(part[number]["noise"])
+        step += num_steps
+    whole = _batches(**shared, stop_step=step)
+    assert ids == [each for batch in whole for each in batch["id"]]
+    assert noise == [each for batch in whole for each in batch["noise"]]
+    # All of the data in every pass that was finished, and nothing twice in the one that was not.
+    for start in range(0, len(ids), count):
+        seen = ids[start : start + count]
+        assert len(set(seen)) == len(seen)
+        assert len(seen) < count or sorted(seen) == list(range(count))
 
 
 def test_batches_larger_than_the_data() -> None:

@@ -1,0 +1,96 @@
+"""Independent labels against numbers worked out by hand."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perceiver_jax.errors import ConfigError
+from perceiver_jax.tasks import ClassificationConfig, MultilabelConfig, Task
+
+_TASK = MultilabelConfig(num_classes=3)
+_PROBABILITIES = np.array([[0.8, 0.5, 0.1], [0.2, 0.9, 0.3]], np.float32)
+_LOGITS = np.log(_PROBABILITIES / (1 - _PROBABILITIES))
+_LABELS = np.array([[1, 0, 1], [1, 0, 0]], np.float32)
+
+
+def _measure(logits: np.ndarray = _LOGITS, **batch: np.ndarray) -> dict[str, float]:
+    means = _TASK.measure(jnp.asarray(logits), {"label": _LABELS, **batch}, is_training=True)
+    return {name: float(mean.value) for name, mean in means.items()}
+
+
+def test_loss_and_precision() -> None:
+    found = _measure()
+    # The product of the probabilities of what is true of each class.
+    assert found["loss"] == pytest.approx(
+        -math.log(0.8 * 0.5 * 0.1 * 0.2 * 0.1 * 0.7) / 6, rel=1e-6
+    )
+    assert found["precision_at_1"] == 0.5  # the first example's best class is one of its two
+    assert _TASK.headline.metric in found
+    for dtype in (np.int32, bool, np.uint8):
+        assert _measure(label=_LABELS.astype(dtype)) == found
+    np.testing.assert_allclose(_TASK.scores(jnp.asarray(_LOGITS)), _PROBABILITIES, rtol=1e-6)
+
+
+def test_large_logits_neither_overflow_nor_vanish() -> None:
+    logits = np.array([[90.0, -90.0, 1e4], [-1e4, 50.0, -50.0]], np.float32)
+
+    def loss(logits: jax.Array) -> jax.Array:
+        return _TASK.measure(logits, {"label": _LABELS}, is_training=True)["loss"].value
+
+    # Wrong by 1e4 and by 50; all else is right by at least 50, where the loss is exp(-50) or less.
+    assert float(loss(jnp.asarray(logits))) == pytest.approx((1e4 + 50) / 6, rel=1e-6)
+    gradient = np.asarray(jax.grad(loss)(jnp.asarray(logits)))
+    expected = np.array([[0, 0, 0], [-1, 1, 0]]) / 6
+    np.testing.assert_allclose(gradient, expected, atol=1e-7)
+    # bfloat16 logits are judged in float32: 2^-20 of a probability is not lost.
+    small = _measure(np.asarray(jnp.full((2, 3), -14.0, jnp.bfloat16)), label=np.zeros((2, 3)))
+    assert small["loss"] == pytest.approx(math.log1p(math.exp(-14)), rel=1e-5)
+
+
+def test_a_masked_example_counts_for_nothing_whatever_it_holds() -> None:
+    mask = np.array([1, 0], np.float32)
+    batch = {"label": _LABELS, "mask": mask}
+
+    def loss(logits: jax.Array) -> jax.Array:
+        return _TASK.measure(logits, batch, is_training=True)["loss"].value
+
+    expected = -math.log(0.8 * 0.5 * 0.1) / 3
+    for bad in (jnp.inf, -jnp.inf, jnp.nan):
+        logits = jnp.asarray(_LOGITS).at[1].set(bad)
+        assert float(loss(logits)) == pytest.approx(expected, rel=1e-6)
+        gradient = np.asarray(jax.grad(loss)(logits))
+        assert np.all(gradient[1] == 0) and np.all(gradient[0] != 0)
+    means = _TASK.measure(jnp.asarray(_LOGITS), batch, is_training=False)
+    assert float(means["precision_at_1"].value) == 1.0
+    assert float(means["precision_at_1"].weight) == 1.0
+
+
+def test_nan_is_never_right() -> None:
+    found = _measure(np.full((2, 3), np.nan), label=np.ones((2, 3)))
+    assert math.isnan(found["loss"]) and found["precision_at_1"] == 0.0
+
+
+@pytest.mark.parametrize("task", [_TASK, ClassificationConfig(num_classes=3, top_k=None)])
+def test_inputs_by_modality(task: MultilabelConfig | ClassificationConfig) -> None:
+    assert isinstance(task, Task)
+    modalities = {"audio": np.ones((2, 5, 1)), "video": np.ones((2, 7, 3))}
+    call = task.model_inputs({task.input_key: modalities, "label": _LABELS})
+    assert call.inputs == (modalities,)
+    with pytest.raises(ConfigError, match=f"task.input_key='{task.input_key}', .*they have: 'x'"):
+        task.model_inputs({"x": 1})
+    with pytest.raises(ConfigError, match="task.label_key='label', .*have no 'label'"):
+        task.measure(jnp.zeros((2, 3)), {"x": 1}, is_training=True)
+
+
+def test_widths_that_do_not_meet_are_named() -> None:
+    for logits, labels in (((2, 4), (2, 4)), ((2, 3), (2,)), ((2, 3), (2, 4))):
+        with pytest.raises(ConfigError) as caught:
+            _TASK.measure(jnp.zeros(logits), {"label": np.zeros(labels)}, is_training=False)
+        message = str(caught.value)
+        assert f"returns {logits} and the labels are {labels}" in message
+        assert "both must be (batch, 3)" in message
+    with pytest.raises(ConfigError, match="task.num_classes=0"):
+        MultilabelConfig(num_classes=0)
