@@ -54,6 +54,12 @@ def capturing(patterns: tuple[str, ...]) -> Iterator[Captured]:
         _recorder.reset(token)
 
 
+def active() -> bool:
+    """Says whether somebody is inside `capturing` with a pattern."""
+    recorder = _recorder.get()
+    return recorder is not None and bool(recorder.patterns)
+
+
 def wanted() -> bool:
     """Says whether somebody asked for what the Haiku module that is running would record."""
     recorder = _recorder.get()

@@ -5,14 +5,16 @@ shares weights between the repetitions; Perceiver IO (Sec. 3.1) reads once.
 """
 
 import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeVar
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from perceiver_jax.model import blocks, execution, position_encoding
+from perceiver_jax.model import blocks, capture, execution, position_encoding
 
 # Which weights the cross-attends share: every one has its own, or all but the first share one set
 # (Perceiver, Table 7: without sharing the ImageNet model overfits).
@@ -119,10 +121,10 @@ class PerceiverEncoder(hk.Module):
         ]
         num_towers = min(config.num_blocks, 1) if config.share_towers else config.num_blocks
         self._towers = [
-            [
+            tuple(
                 _make_self_attend(config, self.exact_gelu)
                 for _ in range(config.self_attends_per_block)
-            ]
+            )
             for _ in range(num_towers)
         ]
 
@@ -150,17 +152,71 @@ class PerceiverEncoder(hk.Module):
                 input_mask[:, None, :], (batch, self.config.num_latents, inputs.shape[1])
             )
 
-        block = 0
-        for t, num_blocks in enumerate(self.config.blocks_after_cross_attends()):
-            cross_attend = self._cross_attends[min(t, len(self._cross_attends) - 1)]
-            read = how.wrap(partial(cross_attend, is_training=is_training), is_cross_attend=True)
-            latents = how.place(read(latents, inputs, mask))
-            for _ in range(num_blocks):
-                for self_attend in self._towers[min(block, len(self._towers) - 1)]:
-                    layer = partial(self_attend, is_training=is_training)
-                    latents = how.place(how.wrap(layer, is_cross_attend=False)(latents))
-                block += 1
+        def read(latents: jax.Array, cross_attend: blocks.CrossAttention) -> jax.Array:
+            layer = partial(cross_attend, is_training=is_training)
+            return how.place(how.wrap(layer, is_cross_attend=True)(latents, inputs, mask))
+
+        def think(latents: jax.Array, tower: Tower) -> jax.Array:
+            for self_attend in tower:
+                layer = partial(self_attend, is_training=is_training)
+                latents = how.place(how.wrap(layer, is_cross_attend=False)(latents))
+            return latents
+
+        def cycle(latents: jax.Array, step: Cycle) -> jax.Array:
+            cross_attend, towers = step
+            latents = read(latents, cross_attend)
+            for tower, times in _runs(towers):
+                latents = repeat(partial(think, tower=tower), latents, times)
+            return latents
+
+        repeat = _scan if self._is_deep() and not capture.active() else _loop
+        for step, times in _runs(self._cycles()):
+            latents = repeat(partial(cycle, step=step), latents, times)
         return latents
+
+    def _cycles(self) -> list["Cycle"]:
+        """What happens, in order: a cross-attend, and the towers that follow it."""
+        cycles, block = [], 0
+        for t, num_blocks in enumerate(self.config.blocks_after_cross_attends()):
+            towers = [
+                self._towers[min(block + i, len(self._towers) - 1)] for i in range(num_blocks)
+            ]
+            cross_attend = self._cross_attends[min(t, len(self._cross_attends) - 1)]
+            cycles.append((cross_attend, tuple(towers)))
+            block += num_blocks
+        return cycles
+
+    def _is_deep(self) -> bool:
+        config = self.config
+        layers = config.num_cross_attends + config.num_blocks * config.self_attends_per_block
+        return layers >= _SCAN_FROM
+
+
+Tower = tuple[blocks.SelfAttention, ...]
+Cycle = tuple[blocks.CrossAttention, tuple[Tower, ...]]
+Item = TypeVar("Item")
+
+# Layers from which repetitions are one loop in the program instead of copies of what they repeat.
+# It compiles in the time of one, and lets recomputed layers save memory on CPUs, whose compiler
+# joins equal copies again. Below, copies compile quickly enough and run a little faster.
+_SCAN_FROM = 12
+
+
+def _runs(items: Sequence[Item]) -> list[tuple[Item, int]]:
+    """Neighbours that are the same objects, and how many: AABBB -> (A, 2), (B, 3)."""
+    return [(item, len(list(same))) for item, same in itertools.groupby(items)]
+
+
+def _loop(layer: Callable[[jax.Array], jax.Array], x: jax.Array, times: int) -> jax.Array:
+    for _ in range(times):
+        x = layer(x)
+    return x
+
+
+def _scan(layer: Callable[[jax.Array], jax.Array], x: jax.Array, times: int) -> jax.Array:
+    if times == 1:
+        return layer(x)
+    return hk.scan(lambda x, _: (layer(x), None), x, None, length=times)[0]
 
 
 # Functions, not methods: Haiku would put a method's name into those of the parameters.
