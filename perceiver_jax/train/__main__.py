@@ -9,7 +9,7 @@
   --config.trainer.eval_every=none          an optional field that is left empty
 
   --coordinator_address=HOST:PORT --num_processes=4 --process_id=0
-                                            several hosts, where no launcher tells; docs/distributed.md
+                                            several hosts without a launcher (docs/distributed.md)
 
 The same command goes on where an interrupted run left off; Ctrl-C stops and saves.
 """

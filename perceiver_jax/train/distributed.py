@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from perceiver_jax.errors import EXIT_USER_ERROR, ConfigError, UserError, print_user_error
-from perceiver_jax.train.launchers import Launch, find_launch
+from perceiver_jax.train.launchers import find_launch
 
 # How much longer JAX may wait than we do, so that it is us who give up, in words.
 _JAX_WAITS_LONGER = 60
@@ -267,8 +267,9 @@ def _join(sentence: str, arguments: dict[str, Any], timeout: int) -> None:
         atexit.register(_end_now, EXIT_USER_ERROR)
         raise JoinError(f"{error}\n\n{_checklist()}") from error.__cause__
     _joined = (num_processes, process_id)
+    seconds = time.monotonic() - started
     _say(
-        f"process {process_id} of {num_processes} has joined in {time.monotonic() - started:.1f} s; "
+        f"process {process_id} of {num_processes} has joined in {seconds:.1f} s; "
         f"{local} of the {everywhere} {jax.default_backend()} devices are its own"
     )
 

@@ -87,8 +87,8 @@ def _slurm(variables: Mapping[str, str]) -> Launch | None:
     obstacle = ""
     if missing:
         obstacle = (
-            f"Slurm's {' and '.join(missing)} did not reach this process, and JAX needs them. Start "
-            "it with srun, with --export=ALL if variables are held back."
+            f"Slurm's {' and '.join(missing)} did not reach this process, and JAX needs them. "
+            "Start it with srun, with --export=ALL if variables are held back."
         )
     return Launch(found_by, size, _number(variables.get("SLURM_PROCID")), obstacle)
 

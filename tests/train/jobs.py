@@ -1,6 +1,8 @@
 """Functions for processes that `processes.py` starts: JSON in, JSON out."""
 
 import dataclasses
+import signal
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -43,6 +45,7 @@ def everything() -> dict[str, Any]:
     """All that the tests want to know of joined processes, in one start of them."""
     return {
         "places": places(),
+        "catches_sigterm": catches(signal.SIGTERM),
         "sum": sum_over_devices(),
         "agreement": agreements(),
         "zero": on_zero(),
@@ -60,6 +63,13 @@ def places() -> dict[str, int]:
         "local": jax.local_device_count(),
         "global": jax.device_count(),
     }
+
+
+def catches(number: int) -> bool:
+    """Says whether a signal has a handler, of whichever language (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    mask = next(line.split()[1] for line in lines if line.startswith("SigCgt:"))
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def sum_over_devices() -> float:

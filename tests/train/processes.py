@@ -68,9 +68,10 @@ class Processes:
         self.popen: list[subprocess.Popen] = []
         for number, command in enumerate(commands):
             # Files: a pipe that nobody reads would stop its writer.
-            with self._file(number, "out").open("wb") as out, self._file(number, "err").open(
-                "wb"
-            ) as err:
+            with (
+                self._file(number, "out").open("wb") as out,
+                self._file(number, "err").open("wb") as err,
+            ):
                 self.popen.append(
                     subprocess.Popen(
                         [sys.executable, *command],

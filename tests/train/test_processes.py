@@ -22,6 +22,11 @@ def test_they_join(both: list[dict[str, Any]]) -> None:
     assert [found["places"] for found in both] == [{"index": i, **expected} for i in (0, 1)]
 
 
+def test_sigterm_ends_a_joined_process(both: list[dict[str, Any]]) -> None:
+    """JAX would catch it, and a process that is still compiling would be killed without a word."""
+    assert [found["catches_sigterm"] for found in both] == [False, False]
+
+
 def test_a_sum_over_devices_is_over_all_of_them(both: list[dict[str, Any]]) -> None:
     assert [found["sum"] for found in both] == [1111.0, 1111.0]
 
@@ -67,9 +72,9 @@ def test_evaluation_is_that_of_one_process(both: list[dict[str, Any]]) -> None:
 
 def test_shards_are_parts_of_the_same_batches(both: list[dict[str, Any]]) -> None:
     alone = jobs.read_batches(Shard())
-    assert [first + second for first, second in zip(*(f["batches"] for f in both), strict=True)] == (
-        alone
-    )
+    assert [
+        first + second for first, second in zip(*(f["batches"] for f in both), strict=True)
+    ] == (alone)
     # A pass over the 13 examples holds each of them once.
     assert sorted(sum(alone, [])[:13]) == list(range(13))
     assert [len(part) for part in both[0]["batches"]] == [4, 4, 4]
