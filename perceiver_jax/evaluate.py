@@ -37,6 +37,7 @@ def define_flags() -> None:
         "split", None, "The split to evaluate; the one of the experiment's config if not given."
     )
     distributed.define_flags()
+    flags.adopt_module_key_flags(distributed)  # --help lists them too
 
 
 def evaluate_main(argv: Sequence[str], changes: dict[str, str]) -> None:

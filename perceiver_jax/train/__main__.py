@@ -51,6 +51,7 @@ def define_flags() -> None:
         "where the first bad value came up. Trains nothing.",
     )
     distributed.define_flags()
+    flags.adopt_module_key_flags(distributed)  # --help lists them too
 
 
 def train_main(argv: Sequence[str], changes: dict[str, str]) -> int:
