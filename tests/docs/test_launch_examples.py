@@ -1,4 +1,4 @@
-"""The launch examples: they parse, their fields and flags exist, and their scripts do what they say.
+"""The launch examples: they parse, their fields and flags exist, their scripts do what they say.
 
 Schedulers are played by scripts of a few lines; no cluster has seen these files.
 """
@@ -164,7 +164,7 @@ def test_tpu_vms_start_again_until_the_run_is_done(tmp_path: Path) -> None:
     _program(tmp_path / "bin" / "sleep", "")
     _program(
         tmp_path / "perceiver" / ".venv" / "bin" / "python",
-        'printf "<%s>" "$@"; echo; echo x >> ended; set -- 75 134 0; n=$(wc -l < ended); exit ${!n}',
+        'printf "<%s>" "$@"; echo; echo >> ended; set -- 75 134 0; n=$(wc -l < ended); exit ${!n}',
     )
     result = _run(
         tmp_path, str(LAUNCH / "tpu_vm.sh"), "--config=a.py", "--workdir=/mnt/two words",

@@ -17,6 +17,7 @@ def both() -> list[dict[str, Any]]:
     return run_processes("tests.train.jobs:everything", processes=2, devices=2)
 
 
+@pytest.mark.core
 def test_they_join(both: list[dict[str, Any]]) -> None:
     expected = {"count": 2, "local": 2, "global": 4}
     assert [found["places"] for found in both] == [{"index": i, **expected} for i in (0, 1)]
@@ -52,6 +53,7 @@ def test_process_zero_acts_for_all(both: list[dict[str, Any]]) -> None:
     ]
 
 
+@pytest.mark.core
 def test_they_stop_at_the_same_step(both: list[dict[str, Any]]) -> None:
     """One step after the first of them is asked; with the signal that one received."""
     assert both[0]["stops"] == both[1]["stops"] == [[4, 14], [3, 15], [8, None]]
@@ -63,6 +65,7 @@ def test_every_example_counts_once(both: list[dict[str, Any]]) -> None:
         assert found["counts"] == {"count": 60.0, "sum": 360 * 359 / 2 / 6}
 
 
+@pytest.mark.core
 def test_evaluation_is_that_of_one_process(both: list[dict[str, Any]]) -> None:
     alone = jobs.evaluate_digits()
     assert alone["top_1"] > 0
