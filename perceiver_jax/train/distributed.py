@@ -12,18 +12,17 @@ once instead (`leave_on_failure`), and JAX ends the others within its heartbeat 
 """
 
 import atexit
-import contextlib
 import os
 import socket
-import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from perceiver_jax.errors import EXIT_USER_ERROR, ConfigError, UserError, print_user_error
+from perceiver_jax.train.join_failures import JoinError, checklist, obituary, timed_out
 from perceiver_jax.train.launchers import find_launch
 
 # How much longer JAX may wait than we do, so that it is us who give up, in words.
@@ -34,10 +33,6 @@ _COORDINATOR_LINGERS = 5.0
 
 # (processes, this one's number) once joined through `initialize`.
 _joined: tuple[int, int] | None = None
-
-
-class JoinError(UserError):
-    """The processes of a launch could not be joined."""
 
 
 def define_flags() -> None:
@@ -241,14 +236,14 @@ def _join(sentence: str, arguments: dict[str, Any], timeout: int) -> None:
 
     _say(sentence)
     started = time.monotonic()
-    with _obituary(f"\nThe process on {socket.gethostname()} ended while it joined the others; "
-                   f"the reason that JAX gave stands above.\n\n{_checklist()}\n"):  # fmt: skip
+    with obituary(f"\nThe process on {socket.gethostname()} ended while it joined the others; "
+                   f"the reason that JAX gave stands above.\n\n{checklist()}\n"):  # fmt: skip
         thread = threading.Thread(target=call, name="join", daemon=True)
         thread.start()
         thread.join(timeout)
     try:
         if not ended:
-            raise JoinError(_timed_out(arguments, timeout))
+            raise JoinError(timed_out(arguments, timeout))
         if ended[0] is not None:
             raise JoinError(f"Joining failed. JAX says: {ended[0]}") from ended[0]
         try:
@@ -265,7 +260,7 @@ def _join(sentence: str, arguments: dict[str, Any], timeout: int) -> None:
     except JoinError as error:
         # The usual end would wait for JAX's shutdown, and abort in it.
         atexit.register(_end_now, EXIT_USER_ERROR)
-        raise JoinError(f"{error}\n\n{_checklist()}") from error.__cause__
+        raise JoinError(f"{error}\n\n{checklist()}") from error.__cause__
     _joined = (num_processes, process_id)
     seconds = time.monotonic() - started
     _say(
@@ -278,61 +273,3 @@ def _end_now(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-def _timed_out(arguments: dict[str, Any], timeout: int) -> str:
-    """Says what a process that waited in vain can find out."""
-    text = f"After {timeout} s the processes had not joined, and JAX gave no reason."
-    address, process_id = arguments.get("coordinator_address"), arguments.get("process_id")
-    if address is None:
-        return text
-    if process_id == 0:
-        return (
-            f"{text} This process is the coordinator at {address}: at least one of the other "
-            f"{arguments['num_processes'] - 1} did not come."
-        )
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except OSError as error:
-        return f"{text} Nothing answers at the coordinator's address {address} ({error})."
-    return f"{text} The coordinator at {address} answers, so it is another process that is missing."
-
-
-@contextlib.contextmanager
-def _obituary(text: str) -> Iterator[None]:
-    """While open, a second process prints `text` if this one is ended from C++.
-
-    It stays in this one's process group and keeps the signals' defaults, so that Ctrl-C and a
-    launcher's SIGTERM end it silently.
-    """
-    code = "import sys; sys.stdin.read() or sys.stderr.write(sys.argv[1])"
-    try:
-        watcher = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", code, text], stdin=subprocess.PIPE
-        )
-    except OSError:  # No process to spare: one message less.
-        yield
-        return
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            watcher.communicate(b"joined")
-
-
-def _checklist() -> str:
-    """What to look at when processes do not find each other."""
-    import jax
-
-    return f"""What to check:
-  - All processes were started, at about the same time, and none has failed on its own: the first
-    error among their logs is the one that counts. --distributed_timeout=SECONDS waits longer.
-  - The coordinator (process 0) can be reached by its name and port from every host: no firewall
-    between them, no localhost or 127.0.0.1 across hosts, the port free on the coordinator's host.
-  - Every process has the same number of processes, and each id from 0 exists exactly once. A
-    launcher that starts several copies with one id (a forgotten variable) is the usual mistake.
-  - On TPUs there is one process per host, and no other program holds the chips.
-  - All hosts run the same versions; here: jax {jax.__version__}, Python {sys.version.split()[0]}.
-  - Proxy variables (http_proxy, https_proxy, all_proxy) do not catch the traffic between hosts.
-  - A process that should work alone takes --distributed=off."""
