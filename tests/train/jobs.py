@@ -21,7 +21,6 @@ from perceiver_jax.train.config import MeshConfig
 from perceiver_jax.train.evaluation import evaluate
 from perceiver_jax.train.initial import initial_state
 from perceiver_jax.train.mesh import make_mesh, put_batch
-from perceiver_jax.train.step import make_eval_step
 from tests.train.fake import MLP, experiment
 
 
@@ -143,7 +142,7 @@ def count_examples() -> dict[str, float]:
         return {"count": Mean(real.sum(), once), "sum": Mean((real * number).sum(), once)}
 
     batches = eval_batches(Numbers(360), batch_size=64, shard=Shard.of_this_process())
-    means = evaluate(eval_step, None, batches, mesh)  # type: ignore[arg-type]
+    means = evaluate(eval_step, None, batches, mesh, num_examples=360)
     assert means is not None
     return means
 
@@ -152,16 +151,11 @@ def evaluate_digits() -> dict[str, float]:
     """Evaluates the fake experiment's initial weights on the 360 test digits, in batches of 64."""
     config = experiment()
     parts = assemble(config, MLP())
-    step = make_eval_step(
-        parts.model,
-        config.task,
-        placed=jax.tree.map(lambda leaf: leaf.sharding, parts.state.abstract()),
-        mesh=parts.mesh,
-    )
     batches = eval_batches(
         DigitsConfig().make_source("test"), batch_size=64, shard=Shard.of_this_process()
     )
-    means = evaluate(step, initial_state(parts, None), batches, parts.mesh)
+    state = initial_state(parts, None)
+    means = evaluate(parts.eval_step(), state, batches, parts.mesh, num_examples=360)
     assert means is not None
     return means
 
