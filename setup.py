@@ -58,6 +58,7 @@ EXTRAS["dev"] = [
     "mypy>=2.4",
     "pytest>=9.2",
     "pytest-xdist>=3.8",
+    "pyyaml>=6.0.3",
     "ruff>=0.17",
 ]
 

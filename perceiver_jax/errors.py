@@ -74,6 +74,13 @@ def _exit_now(number: int, frame: FrameType | None) -> None:
     os._exit(EXIT_INTERRUPTED)
 
 
+def print_user_error(error: UserError) -> int:
+    """Prints the message of an error that a user can mend; returns the exit code."""
+    sys.stdout.flush()
+    print(f"\nerror: {error}", file=sys.stderr)
+    return EXIT_USER_ERROR
+
+
 def run_main(
     main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None
 ) -> None:
@@ -94,9 +101,7 @@ def run_main(
         try:
             return main(rest)
         except UserError as error:
-            sys.stdout.flush()
-            print(f"\nerror: {error}", file=sys.stderr)
-            return EXIT_USER_ERROR
+            return print_user_error(error)
         except KeyboardInterrupt:
             print("\nInterrupted.", file=sys.stderr)
             return EXIT_INTERRUPTED

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 # Nothing heavy here: until `exit_on_interrupt` has been called, Ctrl-C shows a traceback.
 from perceiver_jax.errors import UserError, run_main_with_overrides
+from perceiver_jax.train import distributed
 
 
 def define_flags() -> None:
@@ -35,6 +36,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "split", None, "The split to evaluate; the one of the experiment's config if not given."
     )
+    distributed.define_flags()
+    flags.adopt_module_key_flags(distributed)  # --help lists them too
 
 
 def evaluate_main(argv: Sequence[str], changes: dict[str, str]) -> None:
@@ -66,7 +69,10 @@ def evaluate_main(argv: Sequence[str], changes: dict[str, str]) -> None:
         raise UserError(
             f"--config.{next(iter(changes))} does not go with --workdir: a run has its own."
         )
+    distributed.initialize_from_flags()  # before anything that could touch a device
     # Imported late, so that --help answers at once.
+    import jax
+
     from perceiver_jax.config import load_experiment, override
     from perceiver_jax.train.evaluation import evaluate_checkpoint, evaluate_weights
 
@@ -82,8 +88,9 @@ def evaluate_main(argv: Sequence[str], changes: dict[str, str]) -> None:
         result = evaluate_weights(
             config, arguments.checkpoint, split=arguments.split, report=report
         )
-    print(json.dumps(result))
+    if jax.process_index() == 0:  # All of several processes have the same result.
+        print(json.dumps(result))
 
 
 if __name__ == "__main__":
-    run_main_with_overrides(evaluate_main, define_flags)
+    run_main_with_overrides(distributed.leave_on_failure(evaluate_main), define_flags)

@@ -8,6 +8,9 @@
   --config.schedule=Cosine                  one of several config classes, with its defaults
   --config.trainer.eval_every=none          an optional field that is left empty
 
+  --coordinator_address=HOST:PORT --num_processes=4 --process_id=0
+                                            several hosts without a launcher (docs/distributed.md)
+
 The same command goes on where an interrupted run left off; Ctrl-C stops and saves.
 """
 
@@ -17,6 +20,7 @@ from collections.abc import Sequence
 
 # Nothing heavy here: until `exit_on_interrupt` has been called, Ctrl-C shows a traceback.
 from perceiver_jax.errors import UserError, run_main_with_overrides
+from perceiver_jax.train import distributed
 
 EXIT_STEP_FAILED = 1  # The step that was replayed is still not finite.
 
@@ -46,6 +50,8 @@ def define_flags() -> None:
         "Runs the step at which the run in --workdir stopped being finite once more, and says "
         "where the first bad value came up. Trains nothing.",
     )
+    distributed.define_flags()
+    flags.adopt_module_key_flags(distributed)  # --help lists them too
 
 
 def train_main(argv: Sequence[str], changes: dict[str, str]) -> int:
@@ -70,6 +76,7 @@ def train_main(argv: Sequence[str], changes: dict[str, str]) -> int:
             "Give an experiment and a directory:\n\n"
             "    python -m perceiver_jax.train --config=experiments/digits.py --workdir=DIR\n"
         )
+    distributed.initialize_from_flags()  # before anything that could touch a device
     # Imported late, so that --help and mistakes in flags are answered at once.
     from perceiver_jax.config import load_experiment, override
     from perceiver_jax.train.interrupt import Interrupted
@@ -92,10 +99,11 @@ def _debug_step(workdir: str | None, with_config: bool) -> int:
         raise UserError("--debug_step needs the run that failed: --workdir=DIR.")
     if with_config:
         raise UserError("--debug_step replays a run with its own config; leave --config away.")
+    distributed.initialize_from_flags()  # on as many hosts as the run had, where it had several
     from perceiver_jax.train.diverged import replay
 
     return EXIT_STEP_FAILED if replay(workdir) else 0
 
 
 if __name__ == "__main__":
-    run_main_with_overrides(train_main, define_flags)
+    run_main_with_overrides(distributed.leave_on_failure(train_main), define_flags)
