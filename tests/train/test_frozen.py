@@ -210,6 +210,27 @@ def test_batch_norm_of_a_frozen_stem_is_that_of_evaluation():
     assert abs(float(metrics["loss"]) - float(evaluated)) > 1e-3
 
 
+def test_accumulated_and_averaged():
+    frozen = ("perceiver_encoder", "image_preprocessor")
+    norms = []
+    for changes in ({}, {"trainer.accumulate": 3, "trainer.ema_decay": 0.9}):
+        parts = assemble(experiment(frozen=frozen, **changes))
+        step, batch = step_of(parts)
+        state = before = initial(parts)
+        if state.ema is not None:
+            state = dataclasses.replace(state, ema=before.params)
+        for i in range(2):
+            state, metrics = step(state, batch, i)
+            norms.append(float(metrics["gradient_norm"]))
+    np.testing.assert_allclose(norms[2:], norms[:2], rtol=1e-4)
+    old, new, average = leaves(before.params), leaves(state.params), leaves(state.ema)
+    for name in old:
+        if name.startswith(frozen):
+            assert old[name].tobytes() == new[name].tobytes() == average[name].tobytes(), name
+        else:
+            assert (average[name] != new[name]).any(), name
+
+
 def test_keep_frozen_keeps_single_arrays():
     old = {"m": {"a": 1, "b": 2}, "n": {"a": 3}}
     new = {"m": {"a": 10, "b": 20}, "n": {"a": 30}}
