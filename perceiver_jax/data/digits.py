@@ -24,8 +24,19 @@ class DigitsConfig:
     """
 
     max_shift: int = 0  # Augmentation: shift by up to this many pixels each way; 0: none.
+    digits: tuple[int, ...] = tuple(range(10))  # Which digits; labels count from 0 in this order.
+    train_images_per_digit: int | None = None  # The first so many of each; None: all.
 
     def __post_init__(self) -> None:
+        if not self.digits or len({*self.digits} & {*range(10)}) < len(self.digits):
+            raise errors.ConfigError(
+                f"data.digits={self.digits} must be different digits from 0 to 9, at least one."
+            )
+        if self.train_images_per_digit is not None and self.train_images_per_digit < 1:
+            raise errors.ConfigError(
+                f"data.train_images_per_digit={self.train_images_per_digit} must be at least 1; "
+                "none takes all."
+            )
         if not 0 <= self.max_shift < 8:
             raise errors.ConfigError(
                 f"data.max_shift={self.max_shift} must lie in [0, 8): the images are 8 x 8."
@@ -42,7 +53,14 @@ class DigitsConfig:
             raise errors.DataError(
                 f"The digits data set has no split {split!r}; it has: {', '.join(_SPLITS)}."
             )
-        return DigitsSource(*_load()[split])
+        images, labels = _load()[split]
+        most = self.train_images_per_digit if split == "train" else None
+        if self.digits == tuple(range(10)) and most is None:
+            return DigitsSource(images, labels)
+        rows = [np.flatnonzero(labels == digit)[:most] for digit in self.digits]
+        new = np.repeat(np.arange(len(rows), dtype=np.int32), [len(each) for each in rows])
+        order = np.argsort(np.concatenate(rows))  # As they come in the file.
+        return DigitsSource(images[np.concatenate(rows)[order]], new[order])
 
     def augment(self, example: Example, rng: np.random.Generator) -> Example:
         """Shifts the image by up to `max_shift` pixels each way; background moves in."""

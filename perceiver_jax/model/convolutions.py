@@ -7,6 +7,8 @@ from typing import Literal
 import haiku as hk
 import jax
 
+from perceiver_jax.model.frozen_state import is_frozen
+
 # How the stem pads its convolution and its pooling:
 #   'same'   as released, by XLA's rule: more at the end, and sizes are halved, rounded up;
 #   'torch'  as Hugging Face's port: 3 on each side, and no padding of the pooling.
@@ -66,7 +68,9 @@ class Conv2DDownsample(hk.Module):
         for layer, conv in enumerate(self._convs):
             x = conv(x)
             if self.use_batch_norm:
-                x = self._norms[layer](x, is_training=is_training)
+                norm = self._norms[layer]
+                # A frozen one is what it is in evaluation.
+                x = norm(x, is_training=is_training and not is_frozen(norm.module_name))
             x = jax.nn.relu(x)
             pooled = "SAME" if self.padding == "same" else "VALID"
             x = hk.max_pool(x, window_shape=(1, 3, 3, 1), strides=(1, 2, 2, 1), padding=pooled)

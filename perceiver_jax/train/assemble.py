@@ -114,7 +114,9 @@ def assemble(
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
     )
-    optimizer = make_optimizer(config.optimizer, schedule)
+    optimizer = make_optimizer(
+        config.optimizer, schedule, frozen=config.frozen, learning_rates=config.learning_rates
+    )
     return Parts(
         config=config,
         mesh=mesh,
@@ -137,6 +139,7 @@ def assemble(
             precision=trainer.precision,
             remat=trainer.remat,
             ema_decay=trainer.ema_decay,
+            frozen=config.frozen,
         ),
     )
 

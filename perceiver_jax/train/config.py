@@ -8,6 +8,7 @@ from typing import Any, Literal
 from perceiver_jax.data.source import DataConfig
 from perceiver_jax.errors import ConfigError
 from perceiver_jax.tasks.base import Task
+from perceiver_jax.train.patterns import parse_rate
 from perceiver_jax.zoo import Remat
 
 WRITERS = ("tensorboard", "wandb")  # Those that perceiver_jax/train/writers has.
@@ -219,7 +220,12 @@ class ExperimentConfig:
     optimizer: Lamb | Adam = Lamb()  # How gradients become updates.
     schedule: Constant | Steps | Cosine | ConstantCosine = ConstantCosine()  # Learning rate.
     checkpoint: str | None = None  # Weights to start from, of any format; None: random ones.
-    fresh: tuple[str, ...] = ()  # Modules, as glob patterns, that start at random all the same.
+    # Patterns, as in train/patterns.py, of parts of the model or of the checkpoint:
+    fresh: tuple[str, ...] = ()  # Parts of the model that start at random all the same.
+    skip: tuple[str, ...] = ()  # Parts of the checkpoint that the model has not: left out.
+    interpolate_positions: bool = False  # Stretches learned positions to the model's image size.
+    frozen: tuple[str, ...] = ()  # Parts that do not train.
+    learning_rates: tuple[str, ...] = ()  # PATTERN=FACTOR: parts that train slower, or faster.
     profile: ProfileConfig = ProfileConfig()  # Which steps are traced, if any.
 
     def __post_init__(self) -> None:
@@ -229,11 +235,15 @@ class ExperimentConfig:
                 raise ConfigError(
                     f"config.{name} must be a config (a frozen dataclass), and is {value!r}."
                 )
-        if self.fresh and self.checkpoint is None:
-            raise ConfigError(
-                f"config.fresh={self.fresh} has no meaning without config.checkpoint: without "
-                "weights to start from, everything starts at random."
-            )
+        for name in ("fresh", "skip", "interpolate_positions"):
+            value = getattr(self, name)
+            if value and self.checkpoint is None:
+                raise ConfigError(
+                    f"config.{name}={value} has no meaning without config.checkpoint: without "
+                    "weights to start from, everything starts at random."
+                )
+        for text in self.learning_rates:
+            parse_rate(text)
 
 
 # Fields that change what is written or how fast, never what is learned. A work directory may go

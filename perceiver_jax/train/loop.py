@@ -28,7 +28,7 @@ from perceiver_jax.train import diverged, writers
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.evaluation import evaluate
-from perceiver_jax.train.initial import initial_state
+from perceiver_jax.train.initial import start_of_run
 from perceiver_jax.train.interrupt import Interrupted, StopRequest
 from perceiver_jax.train.log import (
     Log,
@@ -126,7 +126,12 @@ def _train(
     store = CheckpointStore(workdir.checkpoints_path, keep=trainer.keep)
     restored = store.restore_latest(abstract)
     if restored is None:
-        first_step, state = 0, initial_state(parts, config.checkpoint, config.fresh)
+        first_step = 0
+        state, origins = start_of_run(parts)
+        if writes:
+            write_json(workdir.initial_weights_path, origins.to_json())
+        if writes and origins.render():
+            print(origins.render(), flush=True)
     else:
         first_step, state = restored
         print(f"resuming    at step {first_step} of {num_steps}", flush=True)

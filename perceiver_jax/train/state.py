@@ -37,8 +37,9 @@ class Model(Protocol):
         query_mask: Any = None,
         subsampled_output_points: Any = None,
         execution: Execution = Execution(),
+        frozen_state: tuple[str, ...] = (),
     ) -> Any:
-        """Returns (outputs, state)."""
+        """Returns (outputs, state). `frozen_state` is given only where it names something."""
 
 
 @jax.tree_util.register_dataclass

@@ -11,6 +11,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from perceiver_jax.tasks.base import Batch, Mean, Task
 from perceiver_jax.train import mesh as mesh_lib
+from perceiver_jax.train import patterns
+from perceiver_jax.train.frozen import apply_with_frozen, keep_frozen
 from perceiver_jax.train.schedules import Schedule
 from perceiver_jax.train.sharding import gathered
 from perceiver_jax.train.state import Model, TrainState, step_key
@@ -25,13 +27,14 @@ MUST_BE_FINITE = ("loss", "gradient_norm", "parameter_norm")  # Metrics of every
 
 @dataclasses.dataclass(frozen=True)
 class StepOptions:
-    """How a step is computed. Only `ema_decay` and, for models with dropout or batch norm,
-    `accumulate` change what is learned, beyond rounding."""
+    """How a step is computed. Only `ema_decay`, `frozen` and, for models with dropout or batch
+    norm, `accumulate` change what is learned, beyond rounding."""
 
     accumulate: int = 1  # Parts that the batch is computed in, one after the other.
     precision: str = "float32"  # Of activations: float32 or bfloat16.
     remat: Remat = "none"  # What the backward pass computes again.
     ema_decay: float | None = None  # Of the average of past parameters; None: there is none.
+    frozen: tuple[str, ...] = ()  # Patterns of what does not train, as the optimiser has them.
 
     def execution(self, mesh: Mesh) -> Execution:
         """What the model is told of it."""
@@ -78,8 +81,9 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch, step: jax.Array) -> tuple[TrainState, Metrics]:
         gradients, model_state, means = loss_and_gradients(state, batch)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        trained, fixed = patterns.split(state.params, options.frozen)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, trained)
+        params = patterns.join(optax.apply_updates(trained, updates), fixed)
         metrics = {name: mean.value for name, mean in means.items()}
         metrics["learning_rate"] = schedule(state.step)
         metrics["gradient_norm"] = optax.tree.norm(gradients)
@@ -115,8 +119,13 @@ def make_gradients(
     mesh: Mesh,
     options: StepOptions = StepOptions(),
 ) -> Callable[[TrainState, Batch], tuple[Any, Any, dict[str, Mean]]]:
-    """Returns the function (state, batch) -> (gradients, next model state, metrics); see above."""
+    """Returns the function (state, batch) -> (gradients, next model state, metrics); see above.
+
+    Gradients are those of what trains: frozen parameters have none.
+    """
     execution = options.execution(mesh)
+    apply = apply_with_frozen(model, placed.model_state, options.frozen)
+    placed_gradients, _ = patterns.split(placed.params, options.frozen)
     used = jax.tree.map(gathered, placed.params)
 
     def gather(params: Any) -> Any:
@@ -128,7 +137,7 @@ def make_gradients(
         params: Any, model_state: Any, batch: Batch, key: jax.Array
     ) -> tuple[dict[str, Mean], Any]:
         call = task.model_inputs(batch)
-        outputs, model_state = model.apply(
+        outputs, new_state = apply(
             gather(params),
             model_state,
             key,
@@ -139,37 +148,43 @@ def make_gradients(
             subsampled_output_points=call.subsampled_output_points,
             execution=execution,
         )
-        return task.measure(outputs, batch, is_training=True), model_state
+        new_state = keep_frozen(model_state, new_state, options.frozen)
+        return task.measure(outputs, batch, is_training=True), new_state
 
     def whole(state: TrainState, batch: Batch) -> tuple[Any, Any, dict[str, Mean]]:
-        def loss(params: Any) -> tuple[jax.Array, Any]:
+        trained, fixed = patterns.split(state.params, options.frozen)
+
+        def loss(trained: Any) -> tuple[jax.Array, Any]:
             key = step_key(seed, state.step)
+            params = patterns.join(trained, fixed)
             means, model_state = measure(params, state.model_state, batch, key)
             return means["loss"].value, (model_state, means)
 
-        gradients, (model_state, means) = jax.grad(loss, has_aux=True)(state.params)
-        return jax.lax.with_sharding_constraint(gradients, placed.params), model_state, means
+        gradients, (model_state, means) = jax.grad(loss, has_aux=True)(trained)
+        return jax.lax.with_sharding_constraint(gradients, placed_gradients), model_state, means
 
     def in_parts(state: TrainState, batch: Batch) -> tuple[Any, Any, dict[str, Mean]]:
         """Adds up sums, not means: parts may hold different numbers of examples that count."""
         key = step_key(seed, state.step)
+        trained, fixed = patterns.split(state.params, options.frozen)
 
         def add_part(carry: Any, part: Any) -> Any:
             gradients, model_state = carry
             index, examples = part
 
-            def loss(params: Any) -> tuple[jax.Array, Any]:
+            def loss(trained: Any) -> tuple[jax.Array, Any]:
+                params = patterns.join(trained, fixed)
                 means, new_state = measure(
                     params, model_state, examples, jax.random.fold_in(key, index)
                 )
                 return means["loss"].total, (new_state, means)
 
-            more, (model_state, means) = jax.grad(loss, has_aux=True)(state.params)
+            more, (model_state, means) = jax.grad(loss, has_aux=True)(trained)
             gradients = jax.tree.map(jnp.add, gradients, more)
-            gradients = jax.lax.with_sharding_constraint(gradients, placed.params)
+            gradients = jax.lax.with_sharding_constraint(gradients, placed_gradients)
             return (gradients, model_state), means
 
-        blank = jax.tree.map(jnp.zeros_like, state.params)
+        blank = jax.tree.map(jnp.zeros_like, trained)
         parts = _split(batch, options.accumulate, mesh)
         (gradients, model_state), means = jax.lax.scan(
             add_part, (blank, state.model_state), (jnp.arange(options.accumulate), parts)

@@ -1,6 +1,7 @@
 """The work directory of a run: whose it is, that one process uses it, and what it holds.
 
 config.json           the experiment
+initial_weights.json  where the values came from that it started with
 metrics.jsonl         a line for each logged step and each evaluation
 checkpoints/          the last few checkpoints
 final_metrics.json    the result; there only when the run is complete
@@ -32,6 +33,7 @@ class Workdir:
         """
         self.path = Path(path).absolute()
         self.config_path = self.path / "config.json"
+        self.initial_weights_path = self.path / "initial_weights.json"
         self.metrics_path = self.path / "metrics.jsonl"
         self.checkpoints_path = self.path / "checkpoints"
         self.final_metrics_path = self.path / "final_metrics.json"

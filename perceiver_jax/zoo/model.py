@@ -13,6 +13,7 @@ from perceiver_jax.model import baselines, perceiver
 from perceiver_jax.model.capture import capturing
 from perceiver_jax.model.decoders import DecoderConfig
 from perceiver_jax.model.execution import Execution, running
+from perceiver_jax.model.frozen_state import frozen_state as freezing
 from perceiver_jax.model.multimodal import ModalityConfig, MultimodalConfig
 from perceiver_jax.model.perceiver import Encoded
 from perceiver_jax.model.preprocessors import (
@@ -70,6 +71,7 @@ class Model:
         subsampled_output_points: jax.Array | Mapping[str, jax.Array | None] | None = None,
         capture: bool | str | tuple[str, ...] = False,
         execution: Execution = Execution(),
+        frozen_state: tuple[str, ...] = (),
     ) -> tuple[Outputs, State] | tuple[Outputs, State, Captured]:
         """Runs the model.
 
@@ -90,6 +92,8 @@ class Model:
           capture: which intermediates to return: glob patterns of module names, True for all.
             `*cross_attention*/attention` are the attention maps of cross-attends.
           execution: precision, recomputation and placement, which change results by rounding only.
+          frozen_state: names of modules of `state` that training leaves as they are: their batch
+            norms use these averages in training too.
 
         Returns:
           Outputs and new state; with `capture` also `{"<module name>#<call index>": value}`, where
@@ -107,7 +111,7 @@ class Model:
             ("*",) if capture is True else (capture,) if isinstance(capture, str) else capture
         )
         transformed = self._transformed(is_training, patterns or ())
-        with running(execution):
+        with running(execution), freezing(frozen_state):
             (outputs, captured), new_state = transformed.apply(
                 params,
                 state,

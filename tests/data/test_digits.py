@@ -82,3 +82,23 @@ def test_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="-m pip install scikit-learn"):
         digits.DigitsConfig().make_source("train")
     digits._load.cache_clear()
+
+
+def test_some_digits_and_some_images_of_each() -> None:
+    whole = digits.DigitsConfig().make_source("train")
+    config = digits.DigitsConfig(digits=(7, 2), train_images_per_digit=3)
+    source = config.make_source("train")
+    # Labels count from 0 in the order that was asked for; images come as in the file.
+    rows = np.sort(np.concatenate([np.flatnonzero(whole.labels == digit)[:3] for digit in (7, 2)]))
+    np.testing.assert_array_equal(source.images, whole.images[rows])
+    np.testing.assert_array_equal(source.labels, [{7: 0, 2: 1}[x] for x in whole.labels[rows]])
+    assert source.labels.dtype == whole.labels.dtype
+    # All of their test images count.
+    tested = digits.DigitsConfig().make_source("test").labels
+    assert list(np.bincount(config.make_source("test").labels)) == [
+        (tested == 7).sum(), (tested == 2).sum()]  # fmt: skip
+    for wrong in ((), (1, 1), (3, 10), (-1,)):
+        with pytest.raises(ConfigError, match="must be different digits from 0 to 9"):
+            digits.DigitsConfig(digits=wrong)
+    with pytest.raises(ConfigError, match="train_images_per_digit=0 must be at least 1"):
+        digits.DigitsConfig(train_images_per_digit=0)

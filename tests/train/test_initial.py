@@ -74,7 +74,7 @@ def test_other_classes_need_a_fresh_output(weights, tmp_path):
     with pytest.raises(ModelError, match=r"does not fit the model of the experiment") as e:
         initial_state(assemble(other), path)
     assert "output/w [5, 10], expected [5, 13]" in str(e.value)
-    assert f"--config.fresh={OUTPUT} lets" in str(e.value)
+    assert f"--config.fresh={OUTPUT} lets it start at random" in str(e.value)
     with pytest.raises(ModelError, match="does not fit") as evaluated:
         evaluate_weights(other, path)
     assert "fresh" not in str(evaluated.value)
