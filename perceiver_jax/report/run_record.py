@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from perceiver_jax.errors import UserError
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.environment import read_starts
 from perceiver_jax.train.metrics import read_metrics
@@ -65,7 +64,7 @@ class Run:
             return trainer.num_steps
         try:
             examples = len(self.config.data.make_source("train"))
-        except UserError:
+        except Exception:  # Whatever keeps data from being opened: a report does without.
             return None
         assert trainer.num_epochs is not None  # the config has made sure of it
         return max(int(trainer.num_epochs * examples / trainer.batch_size), 1)

@@ -7,6 +7,7 @@ import pytest
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.loop import train
 from tests.report.runs import CONV, experiment
+from tests.train.conftest import compilation_cache  # noqa: F401 - every report compiles the same
 
 
 def _train(config: ExperimentConfig, workdir: Path) -> Path:
@@ -17,13 +18,13 @@ def _train(config: ExperimentConfig, workdir: Path) -> Path:
     return workdir
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def perceiver_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Perceiver after four steps, with the report that was written at its end."""
     return _train(experiment(), tmp_path_factory.mktemp("perceiver") / "run")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def conv_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A convolutional network after four steps, which is in no paper."""
     config = experiment(CONV, name="conv", paper=None)

@@ -45,6 +45,24 @@ def test_time_counts_from_each_start_to_the_last_line_before_the_next() -> None:
     assert record(entries, starts=[{"step": 0, "unix_time": 2000.0}]).seconds() == 0
 
 
+def test_length_in_steps() -> None:
+    def length(**changes: Any) -> int | None:
+        config = experiment()
+        trainer = dataclasses.replace(config.trainer, num_steps=None, num_epochs=2.0)
+        return record(
+            [], config=dataclasses.replace(config, trainer=trainer, **changes)
+        ).num_steps()
+
+    assert length() == 2 * 1437 // 8
+    assert record([]).num_steps() == 4
+
+    class Unmounted(DigitsConfig):
+        def make_source(self, split: str) -> Any:
+            raise OSError("stale file handle")
+
+    assert length(data=Unmounted()) is None
+
+
 def test_resumed_runs_have_marks_and_say_what_changed() -> None:
     starts = [
         {"step": 0, "unix_time": 1.0, "python": "3.11.2", "devices": "8 x a"},
