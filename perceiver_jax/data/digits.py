@@ -71,6 +71,14 @@ class DigitsConfig:
         image = shift(example["image"], down - self.max_shift, right - self.max_shift)
         return {**example, "image": image}
 
+    def class_names(self) -> tuple[str, ...]:
+        """Returns "0" to "9"."""
+        return tuple(map(str, self.digits))
+
+    def picture(self, example: Example) -> np.ndarray:
+        """Returns the image as uint8 [8, 8, 1], the ink bright as in the data."""
+        return np.rint((example["image"] + 1.0) * 127.5).astype(np.uint8)
+
 
 @dataclasses.dataclass(frozen=True)
 class DigitsSource:

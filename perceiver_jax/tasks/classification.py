@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from perceiver_jax.errors import ConfigError
 from perceiver_jax.tasks.base import Batch, Headline, Mean, ModelInputs, pick
+from perceiver_jax.tasks.predictions import ClassPredictions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,3 +85,11 @@ class ClassificationConfig:
         if self.top_k is not None:
             metrics[f"top_{self.top_k}"] = Mean.of(rank < self.top_k, mask)
         return metrics
+
+    def predictions(
+        self,
+        outputs: jax.Array,  # [B, num_classes] logits
+        batch: Batch,
+    ) -> ClassPredictions:
+        """Returns the three best guesses for each example, for reports."""
+        return ClassPredictions.of(outputs, pick(batch, self.label_key, "task.label_key"))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from perceiver_jax.data.source import DataConfig
 from perceiver_jax.errors import ConfigError
 from perceiver_jax.tasks.base import Task
+from perceiver_jax.train.paper import PaperResult
 from perceiver_jax.train.patterns import parse_rate
 from perceiver_jax.zoo import Remat
 
@@ -156,6 +157,7 @@ class TrainerConfig:
     reader_processes: int = 0  # Processes that do so instead of the threads; 0: none.
     max_corrupt_examples: int = 100  # Examples a process may leave out because they are corrupt.
     prefetch_batches: int = 4  # Batches that wait, ready, for the device.
+    report: bool = True  # Writes report.html at the end; python -m perceiver_jax.report does too.
     mesh: MeshConfig = MeshConfig()  # Layout of the devices.
     show_parameters: bool = True  # The table of parameters at the start.
     writers: tuple[str, ...] = ()  # "tensorboard", "wandb", or one's own as "module:factory".
@@ -227,6 +229,7 @@ class ExperimentConfig:
     frozen: tuple[str, ...] = ()  # Parts that do not train.
     learning_rates: tuple[str, ...] = ()  # PATTERN=FACTOR: parts that train slower, or faster.
     profile: ProfileConfig = ProfileConfig()  # Which steps are traced, if any.
+    paper: PaperResult | None = None  # The paper's result to compare with, shown in the report.
 
     def __post_init__(self) -> None:
         for name in ("model", "task", "data"):
@@ -250,6 +253,7 @@ class ExperimentConfig:
 # on with other values for these, and for nothing else.
 NEUTRAL_FIELDS = (
     "name",
+    "paper",
     "trainer.eval_batch_size",
     "trainer.log_every",
     "trainer.eval_every",
@@ -259,6 +263,7 @@ NEUTRAL_FIELDS = (
     "trainer.reader_processes",
     "trainer.max_corrupt_examples",
     "trainer.prefetch_batches",
+    "trainer.report",
     "trainer.mesh",
     "trainer.remat",
     "trainer.show_parameters",

@@ -201,6 +201,14 @@ def draw_run_curves(config: ExperimentConfig, workdir: Workdir) -> None:
         print(f"no curves: {error}")
 
 
+def write_run_report(workdir: Workdir) -> None:
+    """Writes report.html, in the first process; an ended run does not fail for want of it."""
+    from perceiver_jax.report.write import report_at_end
+
+    if jax.process_index() == 0:
+        report_at_end(workdir.path)
+
+
 def print_result(
     config: ExperimentConfig, workdir: Workdir, final: Mapping[str, Any], took: str
 ) -> None:
@@ -216,4 +224,6 @@ def print_result(
     lines.append(f"metrics     {workdir.final_metrics_path}")
     if workdir.curves_path.exists():
         lines.append(f"curves      {workdir.curves_path}")
+    if workdir.report_path.exists():
+        lines.append(f"report      {workdir.report_path}")
     print("\n" + "\n".join(lines), flush=True)

@@ -27,6 +27,7 @@ from perceiver_jax.data.loader import CorruptCount, Shard, eval_batches, train_b
 from perceiver_jax.train import diverged, writers
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig
+from perceiver_jax.train.environment import record_start
 from perceiver_jax.train.evaluation import evaluate
 from perceiver_jax.train.initial import start_of_run
 from perceiver_jax.train.interrupt import Interrupted, StopRequest
@@ -37,6 +38,7 @@ from perceiver_jax.train.log import (
     print_overview,
     print_parameters,
     print_result,
+    write_run_report,
 )
 from perceiver_jax.train.mesh import put_batch
 from perceiver_jax.train.meter import Meter
@@ -80,6 +82,8 @@ def train(
             started = time.monotonic()
             final, first_step = _train(config, claimed, model, on_step)
             took = _took(first_step, final["step"], time.monotonic() - started)
+            if config.trainer.report:  # Here, where the memory of the state is free again.
+                write_run_report(claimed)
         else:
             took = " in an earlier run; delete the work directory to train again"
         print_result(config, claimed, final, took)
@@ -136,6 +140,7 @@ def _train(
         first_step, state = restored
         print(f"resuming    at step {first_step} of {num_steps}", flush=True)
     metrics_file = MetricsFile(workdir.metrics_path, last_step=first_step, read_only=not writes)
+    record_start(workdir.path, first_step)
 
     # ---- Step ------------------------------------------------------------------------------------
     train_step, eval_step = parts.train_step(), parts.eval_step()

@@ -6,6 +6,8 @@ metrics.jsonl         a line for each logged step and each evaluation
 checkpoints/          the last few checkpoints
 final_metrics.json    the result; there only when the run is complete
 curves.png            a picture of the metrics
+environment.jsonl     a line for each start: versions, devices, the code's commit
+report.html           all of it on one page
 """
 
 import fcntl
@@ -38,6 +40,7 @@ class Workdir:
         self.checkpoints_path = self.path / "checkpoints"
         self.final_metrics_path = self.path / "final_metrics.json"
         self.curves_path = self.path / "curves.png"
+        self.report_path = self.path / "report.html"
         self._lock = self._claim()
         try:
             self._check_config(config)

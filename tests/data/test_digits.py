@@ -102,3 +102,17 @@ def test_some_digits_and_some_images_of_each() -> None:
             digits.DigitsConfig(digits=wrong)
     with pytest.raises(ConfigError, match="train_images_per_digit=0 must be at least 1"):
         digits.DigitsConfig(train_images_per_digit=0)
+
+
+def test_what_a_report_is_told():
+    from sklearn.datasets import load_digits
+
+    config = digits.DigitsConfig()
+    assert config.class_names() == ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+    source = config.make_source("train")
+    raw = load_digits().images  # 0 to 16
+    picture = config.picture(source[0])
+    assert picture.shape == (8, 8, 1) and picture.dtype == np.uint8
+    expected = np.rint(raw * 255 / 16)
+    assert any(np.abs(picture[..., 0] - each).max() <= 1 for each in expected)
+    assert max(config.picture(source[index]).max() for index in range(9)) == 255

@@ -74,3 +74,30 @@ def test_means_add_up_over_batches() -> None:
     parts = Mean.of(values[:3]) + Mean.of(values[3:5], np.ones(2)) + Mean.of(values[5:])
     assert float(parts.value) == pytest.approx(13.0)  # (0+1+4+9+16+25+36) / 7
     assert float(Mean.of(values, np.zeros(7)).value) == 0.0
+
+
+def test_predictions_by_hand():
+    task = ClassificationConfig(num_classes=4, top_k=None)
+    logits = jnp.log(jnp.array([[0.1, 0.2, 0.3, 0.4], [0.25, 0.25, 0.4, 0.1]]))
+    found = task.predictions(logits, {"label": jnp.array([3, 1])})
+    assert found.num_classes == 4
+    np.testing.assert_array_equal(found.labels, [3, 1])
+    np.testing.assert_array_equal(found.guesses, [[3, 2, 1], [2, 0, 1]])  # a tie: the lower first
+    np.testing.assert_allclose(found.guess_probabilities[0], [0.4, 0.3, 0.2], rtol=1e-5)
+    np.testing.assert_allclose(found.label_probabilities, [0.4, 0.25], rtol=1e-5)
+
+
+def test_predictions_agree_with_the_metrics():
+    rng = np.random.default_rng(0)
+    # Whole numbers, so that there are ties.
+    logits = jnp.asarray(rng.integers(0, 3, (211, 7)), jnp.float32)
+    batch = {"label": jnp.asarray(rng.integers(0, 7, 211))}
+    task = ClassificationConfig(num_classes=7, top_k=3)
+    found = task.predictions(logits, batch)
+    metrics = task.measure(logits, batch, is_training=False)
+    right = np.asarray(found.guesses) == np.asarray(found.labels)[:, None]
+    assert 0 < right[:, 0].mean() < 1
+    np.testing.assert_allclose(metrics["top_1"].value, right[:, 0].mean(), rtol=1e-6)
+    np.testing.assert_allclose(metrics["top_3"].value, right.any(axis=1).mean(), rtol=1e-6)
+    loss = -np.log(np.asarray(found.label_probabilities)).mean()
+    np.testing.assert_allclose(metrics["loss"].value, loss, rtol=1e-5)

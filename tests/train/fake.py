@@ -71,6 +71,7 @@ def experiment(**changes: Any) -> ExperimentConfig:
             checkpoint_every=6,
             keep=2,
             reader_threads=1,
+            report=False,
         ),
         optimizer=Lamb(weight_decay=0.01),
         schedule=ConstantCosine(base_lr=0.03),

@@ -1,0 +1,32 @@
+"""What a data set may tell a report about itself. Every method is optional.
+
+A data set's config that has one of these methods gets the parts of the report that need it; one
+without goes without them. Nothing is guessed from shapes or names.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from perceiver_jax.data.source import Example
+
+
+@runtime_checkable
+class NamesClasses(Protocol):
+    """A data set whose labels have names."""
+
+    def class_names(self) -> Sequence[str]:
+        """Returns the names, in the order of the labels."""
+
+
+@runtime_checkable
+class ShowsPictures(Protocol):
+    """A data set whose examples can be looked at."""
+
+    def picture(self, example: Example) -> np.ndarray:
+        """Returns an example as an image, uint8 [y, x, 1] (grey) or [y, x, 3] (RGB).
+
+        Of any size; what is large is scaled down. Where the model reads a grid of pixels or
+        patches, the picture shows all of that grid, so that attention maps can stand beside it.
+        """

@@ -1,0 +1,143 @@
+"""What a work directory tells of its run, read once. The directory is not changed."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perceiver_jax.train.config import ExperimentConfig
+from perceiver_jax.train.environment import read_starts
+from perceiver_jax.train.metrics import read_metrics
+from perceiver_jax.train.workdir import read_config
+
+Entry = dict[str, Any]  # A line of metrics.jsonl.
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A run, finished or not."""
+
+    path: Path  # The work directory.
+    label: str  # Its name; among several runs, one that tells them apart.
+    config: ExperimentConfig
+    entries: Sequence[Entry]  # Of metrics.jsonl.
+    final: dict[str, Any] | None  # The result; None where the run is not complete.
+    starts: Sequence[dict[str, Any]]  # Of environment.jsonl: one for each start.
+
+    @property
+    def train_entries(self) -> list[Entry]:
+        """The logged training steps."""
+        return [entry for entry in self.entries if entry["split"] == "train"]
+
+    @property
+    def eval_entries(self) -> list[Entry]:
+        """The evaluations, of the split that the config names."""
+        split = self.config.trainer.eval_split
+        return [entry for entry in self.entries if entry["split"] == split]
+
+    @property
+    def step(self) -> int:
+        """The last step of which anything is known."""
+        return max((entry["step"] for entry in self.entries), default=0)
+
+    @property
+    def result(self) -> Entry:
+        """The final metrics, or those of the last evaluation; empty where there is none."""
+        if self.final is not None:
+            return self.final
+        return self.eval_entries[-1] if self.eval_entries else {}
+
+    @property
+    def last_time(self) -> float | None:
+        """When the last line was written, in seconds since 1970."""
+        return max(self._times(), default=None)
+
+    def num_steps(self) -> int | None:
+        """How long the run is to be; None where its data cannot be opened to find out."""
+        trainer = self.config.trainer
+        if self.final is not None:
+            return self.final["step"]
+        if trainer.num_steps is not None:
+            return trainer.num_steps
+        try:
+            examples = len(self.config.data.make_source("train"))
+        except Exception:  # Whatever keeps data from being opened: a report does without.
+            return None
+        assert trainer.num_epochs is not None  # the config has made sure of it
+        return max(int(trainer.num_epochs * examples / trainer.batch_size), 1)
+
+    def seconds(self) -> float | None:
+        """How long it ran, all starts together; None where that is not known.
+
+        From each start to the last line that was written before the next one.
+        """
+        times = sorted(self._times())
+        if not times:
+            return None
+        begins = [float(start["unix_time"]) for start in self.starts] or times[:1]
+        total = 0.0
+        for begin, end in zip(begins, [*begins[1:], float("inf")], strict=True):
+            # A clock that was set back leaves nothing between the two.
+            within = [each for each in times if begin <= each < end]
+            total += max(within, default=begin) - begin
+        return total
+
+    def series(self, entries: Sequence[Entry], name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Returns steps and values of a metric, where it was logged; `timing` is looked into."""
+        pairs = [(entry["step"], value) for entry, value in _values(entries, name)]
+        steps, values = zip(*pairs, strict=True) if pairs else ((), ())
+        return np.asarray(steps, float), np.asarray(values, float)
+
+    def _times(self) -> Iterator[float]:
+        for entry in self.entries:
+            yield from (time for _, time in _values([entry], "unix_time"))
+
+
+def read_run(workdir: str | Path, label: str | None = None) -> Run:
+    """Reads a work directory.
+
+    Raises:
+      UserError: it holds no run, or its config cannot be read.
+    """
+    path = Path(workdir)
+    config = read_config(path)
+    final = None
+    if (path / "final_metrics.json").exists():
+        final = json.loads((path / "final_metrics.json").read_text())
+    return Run(
+        path=path,
+        label=label or config.name,
+        config=config,
+        entries=read_metrics(path / "metrics.jsonl"),
+        final=final,
+        starts=read_starts(path),
+    )
+
+
+def read_runs(workdirs: Sequence[str | Path]) -> list[Run]:
+    """Reads several work directories; runs of one name get that of their directory as well."""
+    runs = [read_run(workdir) for workdir in workdirs]
+    names = [run.label for run in runs]
+    labels = [
+        f"{run.label} ({run.path.absolute().name})" if names.count(run.label) > 1 else run.label
+        for run in runs
+    ]
+    return [
+        dataclasses.replace(run, label=f"{label} #{number}" if labels.count(label) > 1 else label)
+        for number, (run, label) in enumerate(zip(runs, labels, strict=True), start=1)
+    ]
+
+
+def _values(entries: Sequence[Entry], name: str) -> Iterator[tuple[Entry, float]]:
+    for entry in entries:
+        value = entry.get(name, _timing(entry).get(name))
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield entry, float(value)
+
+
+def _timing(entry: Entry) -> dict[str, Any]:
+    timing = entry.get("timing")
+    return timing if isinstance(timing, dict) else {}

@@ -1,0 +1,52 @@
+"""python -m perceiver_jax.report: which directories it takes, and where pages go."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from perceiver_jax.report.__main__ import _beside, _split
+from tests.report.runs import parse
+
+
+def _run(*arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "perceiver_jax.report", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_several_directories_in_one_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _split("a,b,") == ["a", "b"]
+    (tmp_path / "a,b").mkdir()
+    assert _split("a,b") == ["a,b"]  # there is one of that name
+
+
+def test_a_comparison_lies_in_the_folder_of_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _beside(["runs/a", "runs/b/"]) == Path("runs/comparison.html")
+    assert _beside(["runs/a", "runs/deep/b"]) == Path("runs/comparison.html")
+    assert _beside(["a", str(tmp_path / "b")]) == Path("comparison.html")
+
+
+def test_the_command(perceiver_run: Path, conv_run: Path, tmp_path: Path) -> None:
+    page = tmp_path / "new" / "c.html"
+    done = _run(f"--workdir={perceiver_run}", "--workdir", conv_run, f"--out={page}")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{page}\n", "")
+    assert parse(page.read_text()).all("h1")[0].text() == "2 runs compared"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Give the work directory of a run, or several to compare them"),
+        (["--workdir=nowhere"], "nowhere is no work directory of a run"),
+        (["--workdir=x", "y"], "Unexpected argument 'y'"),
+    ],
+)
+def test_mistakes(arguments: list[str], message: str) -> None:
+    done = _run(*arguments)
+    assert done.returncode == 2 and message in done.stderr
+    assert "Traceback" not in done.stderr and done.stdout == ""
