@@ -1,9 +1,11 @@
 """What a whole run shows: its lines, its parameters, its profile, whatever the clock does."""
 
-import contextlib
 import gzip
+import itertools
 import json
 import re
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +48,21 @@ def test_a_clock_that_jumps_changes_nothing(
 ) -> None:
     plain = tmp_path / "plain"
     run(plain)
-    times = iter(range(10**9))
+    times = itertools.count()
+    steady = time.time
 
     def jumping() -> float:
-        # Years ahead, then years back, at every look.
+        # Years ahead, then years back, at every look of ours. Orbax waits by this clock, and what
+        # that means for saving is no matter of this test.
+        if not sys._getframe(1).f_globals["__name__"].startswith("perceiver_jax"):
+            return steady()
         return 1.7e9 + (-1) ** next(times) * 3e8
 
     monkeypatch.setattr("time.time", jumping)
     jumped = tmp_path / "jumped"
     run(jumped)
     assert history(jumped) == history(plain)
+    assert next(times) > 15  # every entry has the time of day
     for line in (jumped / "metrics.jsonl").read_text().splitlines():
         timing = json.loads(line)["timing"]
         if "examples_per_second" in timing:
@@ -79,15 +86,15 @@ def test_operations_a_second_are_those_of_the_model(tmp_path: Path) -> None:
 
 
 def test_the_table_of_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table = ["module        arrays         blocks  values",
-             "------------  -------------  ------  ------",
-             "mlp/~/linear    b 7, w 64 x 7        1     455"]  # fmt: skip
-    with contextlib.suppress(Crash):
+    with pytest.raises(Crash):
         run(tmp_path / "a", crash_at=1)
-    shown = capsys.readouterr().out
-    for line in table:
-        assert re.search(re.sub(" +", " +", re.escape(line).replace("\\ ", " ")), shown)
-    with contextlib.suppress(Crash):
+    lines = [re.split("  +", line) for line in capsys.readouterr().out.splitlines()]
+    at = lines.index(["module", "arrays", "blocks", "values"])
+    assert lines[at + 2 : at + 4] == [
+        ["mlp/~/linear", "b 7, w 64 x 7", "1", "455"],
+        ["mlp/~/linear_1", "b 10, w 7 x 10", "1", "80"],
+    ]
+    with pytest.raises(Crash):
         run(tmp_path / "b", crash_at=1, trainer__show_parameters="false")
     assert "mlp/~/linear" not in capsys.readouterr().out
 
@@ -110,9 +117,9 @@ def test_the_table_says_how_arrays_are_split(capsys: pytest.CaptureFixture[str])
     rows = [re.split("  +", line) for line in capsys.readouterr().out.strip().splitlines()]
     assert rows[0] == ["module", "arrays", "blocks", "values", "split over"]
     assert rows[2:] == [
-        ["self_attention_{0..1}/mlp/linear", "w 6 x 10, b 10", "2", "140",
+        ["encoder/~/self_attention_{0..1}/mlp/linear", "w 6 x 10, b 10", "2", "140",
          "w (fsdp, data and tensor)"],
-        ["self_attention_2/mlp/linear", "w 6 x 10, b 10", "1", "70"],
+        ["encoder/~/self_attention_2/mlp/linear", "w 6 x 10, b 10", "1", "70"],
     ]  # fmt: skip
 
 
