@@ -5,12 +5,14 @@
 The loop trains the experiment as a user would: batches handed over, steps dispatched, metrics
 fetched and checked after every step, a line logged every `log_every` steps; evaluations and
 checkpoints are left out. Once the batches have been read beforehand, which leaves the loop's own
-cost, and once they are read and augmented on the way, by threads that share the processor. Every --steps steps it halts, and the same compiled step runs as often on
-batches that lie on the device, with nothing around it. So both are timed in turn, in one process,
-under the same load of the machine. Printed are the medians of all repeats, those of the fastest
-quarter of each (others who use the machine make it slower, never faster), and the processor time
-that this process spent, which their load hardly touches. Where host and device are the same
-processor, that is the loop's cost even where it hides behind the step.
+cost, and once they are read and augmented on the way, by threads that share the processor.
+
+Every --steps steps the loop halts, and the same compiled step runs as often on batches that lie on
+the device, with nothing around it. So both are timed in turn, in one process, under the same load
+of the machine. Printed are the medians of all repeats, those of the fastest quarter of each (others
+who use the machine make it slower, never faster), and the processor time that this process spent,
+which their load touches less. Where host and device are the same processor, that is the loop's cost
+even where it hides behind the step.
 """
 
 import contextlib
