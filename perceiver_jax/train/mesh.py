@@ -80,7 +80,7 @@ def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Arra
     return jax.tree.map(put, dict(batch))
 
 
-def hand_over(batch: Mapping[str, np.ndarray], mesh: Mesh) -> Mapping[str, Any]:
+def hand_over(batch: Mapping[str, np.ndarray], mesh: Mesh) -> Batch:
     """Returns a batch as a compiled step takes it, with the least work.
 
     A step knows from its `in_shardings` where a batch lies. Where one process has all of it, the
