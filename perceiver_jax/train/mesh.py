@@ -19,6 +19,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from perceiver_jax.errors import ConfigError
+from perceiver_jax.tasks.base import Batch
 from perceiver_jax.train.config import AXES, MeshConfig
 
 BATCH = PartitionSpec(("data", "fsdp"))  # The first axis of every array of a batch.
