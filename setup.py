@@ -47,12 +47,15 @@ EXTRAS = {
     "data": ["array-record>=0.8.6", "pillow>=13.0.0", "tensorflow-datasets>=4.9.10"],
     # Only `tfds` preparing such a set needs TensorFlow itself; nothing here imports it.
     "tensorflow": ["tensorflow>=2.20"],
+    # trainer.writers: metrics in other places, beside metrics.jsonl.
     "tensorboard": ["tensorboardX>=2.6.5"],
+    "wandb": ["wandb>=0.19"],
     "docs": ["mkdocs-material>=9.6"],
 }
 EXTRAS["dev"] = [
     *EXTRAS["digits"],
     *EXTRAS["predict"],
+    *EXTRAS["tensorboard"],
     "chex>=0.1.92",
     "hypothesis>=6.170",
     "mypy>=2.4",

@@ -1,15 +1,18 @@
 """What the training loop itself costs: `train()` against its bare compiled step.
 
-    python -m benchmarks.loop_overhead [--config=experiments/digits.py] [--repeats=60] [--steps=50]
+    python -m benchmarks.loop_overhead [--config=experiments/digits.py] [--repeats=40] [--steps=50]
 
-The loop trains the experiment as a user would: batches read and handed over, steps dispatched,
-metrics fetched and checked after every step, a line logged every `log_every` steps; evaluations and
-checkpoints are left out. Every --steps steps it halts, and the same compiled step runs as often on
-batches that lie on the device, with nothing around it. So both are timed in turn, in one process,
-under the same load of the machine. Printed are the medians of all repeats, those of the fastest
-quarter of each (others who use the machine make it slower, never faster), and the processor time
-that this process spent, which their load hardly touches. Where host and device are the same
-processor, that is the loop's cost even where it hides behind the step.
+The loop trains the experiment as a user would: batches handed over, steps dispatched, metrics
+fetched and checked after every step, a line logged every `log_every` steps; evaluations and
+checkpoints are left out. Once the batches have been read beforehand, which leaves the loop's own
+cost, and once they are read and augmented on the way, by threads that share the processor.
+
+Every --steps steps the loop halts, and the same compiled step runs as often on batches that lie on
+the device, with nothing around it. So both are timed in turn, in one process, under the same load
+of the machine. Printed are the medians of all repeats, those of the fastest quarter of each (others
+who use the machine make it slower, never faster), and the processor time that this process spent,
+which their load touches less. Where host and device are the same processor, that is the loop's cost
+even where it hides behind the step.
 """
 
 import contextlib
@@ -20,6 +23,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from unittest import mock
 
 import jax
 import numpy as np
@@ -34,7 +38,7 @@ from perceiver_jax.train.loop import train
 from perceiver_jax.train.mesh import put_batch
 
 _CONFIG = flags.DEFINE_string("config", "experiments/digits.py", "Experiment file[:variant].")
-_REPEATS = flags.DEFINE_integer("repeats", 60, "Timed pieces of each.")
+_REPEATS = flags.DEFINE_integer("repeats", 40, "Timed pieces of each.")
 _STEPS = flags.DEFINE_integer("steps", 50, "Steps in a piece.")
 # The first steps of a piece of the loop are not timed: they find batches that were read meanwhile.
 _SETTLE = 10
@@ -69,16 +73,18 @@ class BareStep:
         self._state = parts.state.create()
         self._step = parts.train_step()
         self._done = 0
-        read = train_batches(
-            config.data,
-            parts.train_source,
-            batch_size=config.trainer.batch_size,
-            seed=config.trainer.seed,
-            start_step=0,
-            stop_step=_NUM_BATCHES,
-            threads=0,
+        self.read = list(
+            train_batches(
+                config.data,
+                parts.train_source,
+                batch_size=config.trainer.batch_size,
+                seed=config.trainer.seed,
+                start_step=0,
+                stop_step=_NUM_BATCHES,
+                threads=0,
+            )
         )
-        self._batches = itertools.cycle([put_batch(batch, parts.mesh) for batch in read])
+        self._batches = itertools.cycle([put_batch(batch, parts.mesh) for batch in self.read])
         self.cost(2)  # compiled
 
     def cost(self, steps: int) -> Cost:
@@ -93,9 +99,10 @@ class BareStep:
         return watch.cost(steps)
 
 
-def measure(config: ExperimentConfig, *, repeats: int, steps: int) -> list[tuple[Cost, Cost]]:
+def measure(
+    config: ExperimentConfig, bare: BareStep, *, reading: bool, repeats: int, steps: int
+) -> list[tuple[Cost, Cost]]:
     """Returns what a step of the loop and a bare step cost, for each repeat."""
-    bare = BareStep(config)
     piece = _SETTLE + steps
     config = config_lib.override(
         config,
@@ -117,7 +124,12 @@ def measure(config: ExperimentConfig, *, repeats: int, steps: int) -> list[tuple
         elif at == 0:
             pairs.append((watch.cost(steps), bare.cost(steps)))
 
-    with tempfile.TemporaryDirectory() as workdir, contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.ExitStack() as stack:
+        workdir = stack.enter_context(tempfile.TemporaryDirectory())
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        if not reading:
+            ready = mock.Mock(return_value=itertools.cycle(bare.read))
+            stack.enter_context(mock.patch("perceiver_jax.train.loop.train_batches", ready))
         train(config, workdir, on_step=on_step)
     return pairs
 
@@ -125,19 +137,23 @@ def measure(config: ExperimentConfig, *, repeats: int, steps: int) -> list[tuple
 def main(argv: Sequence[str]) -> None:
     del argv
     config = config_lib.load_experiment(_CONFIG.value)
-    pairs = measure(config, repeats=_REPEATS.value, steps=_STEPS.value)
+    bare = BareStep(config)
     print(
         f"{config.name}, {config.trainer.batch_size} examples a step, on "
         f"{jax.device_count()} x {jax.devices()[0].device_kind}; "
-        f"{len(pairs)} x {_STEPS.value} steps of each"
+        f"{_REPEATS.value} x {_STEPS.value} steps of each"
     )
-    print(f"{'ms a step':26}{'bare step':>10}{'loop':>10}{'overhead':>10}")
-    for name, loop, bare in (
-        ("median", *_medians(pairs, "seconds", 1.0)),
-        ("median, fastest quarter", *_medians(pairs, "seconds", 0.25)),
-        ("processor time, median", *_medians(pairs, "processor_seconds", 1.0)),
-    ):
-        print(f"{name:26}{1e3 * bare:10.3f}{1e3 * loop:10.3f}{loop / bare - 1:10.1%}")
+    for reading in (False, True):
+        pairs = measure(config, bare, reading=reading, repeats=_REPEATS.value, steps=_STEPS.value)
+        title = "read on the way, ms a step" if reading else "read before, ms a step"
+        print(f"\n{title:26}{'bare step':>10}{'loop':>10}{'overhead':>10}")
+        for name, field, part in (
+            ("median", "seconds", 1.0),
+            ("median, fastest quarter", "seconds", 0.25),
+            ("processor time, median", "processor_seconds", 1.0),
+        ):
+            looped, alone = _medians(pairs, field, part)
+            print(f"{name:26}{1e3 * alone:10.3f}{1e3 * looped:10.3f}{looped / alone - 1:10.1%}")
 
 
 def _medians(pairs: Sequence[tuple[Cost, Cost]], field: str, part: float) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 import re
 from collections.abc import Mapping
 
@@ -80,13 +79,11 @@ def render_modules(shapes: Shapes, placements: Placements) -> str:
     modules: dict[str, list[Row]] = {}
     for row in parameter_rows(shapes, placements=placements):
         modules.setdefault(row.module, []).append(row)
-    # What all names share at their beginning tells nothing.
-    shared = os.path.commonprefix([module + "/" for module in modules]).rpartition("/")[0]
     cells = []
     for module, rows in modules.items():
         cells.append(
             [
-                module.removeprefix(shared).lstrip("/") or module,
+                module,
                 ", ".join(f"{row.name} {_shape(row)}" for row in rows),
                 f"{rows[0].times}",
                 f"{sum(row.count for row in rows):,}",

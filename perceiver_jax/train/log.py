@@ -44,12 +44,14 @@ class Log:
     num_steps: int
     corrupt: CorruptCount = dataclasses.field(default_factory=CorruptCount)
     _waiting: tuple[int, Metrics] | None = None
+    _far: bool = dataclasses.field(default_factory=lambda: jax.default_backend() != "cpu")
     _eval_seconds: float = 0.0  # What the last evaluation took.
 
     def pending(self, step: int, metrics: Metrics, data_seconds: float) -> None:
         """Takes the metrics of a step that has been dispatched."""
-        for value in metrics.values():
-            value.copy_to_host_async()  # They are here when they are asked for.
+        if self._far:
+            for value in metrics.values():
+                value.copy_to_host_async()  # They are here when they are asked for.
         self._waiting = (step, metrics)
         self.meter.waited(data_seconds)
 

@@ -40,7 +40,7 @@ from perceiver_jax.train.log import (
     print_result,
     write_run_report,
 )
-from perceiver_jax.train.mesh import put_batch
+from perceiver_jax.train.mesh import hand_over
 from perceiver_jax.train.meter import Meter
 from perceiver_jax.train.metrics import MetricsFile
 from perceiver_jax.train.model_flops import devices_peak, step_flops
@@ -235,7 +235,7 @@ def _train(
                 with annotated(step + 1):
                     waited = time.monotonic()
                     read = next(batches)
-                    batch = put_batch(read, mesh)
+                    batch = hand_over(read, mesh)
                     waited = time.monotonic() - waited
                     state, metrics = train_step(state, batch, np.int32(step))
                 step += 1

@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from perceiver_jax.train.meter import Speed
 from perceiver_jax.train.progress import Progress, format_seconds
 
 
@@ -26,33 +27,59 @@ def test_format_seconds(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
 
 
-def test_lines_speed_and_time_left(clock: list[float]) -> None:
+def _speed(rate: float = 16.0, wait: float = 0.123, share: float | None = None) -> Speed:
+    return Speed(rate, wait, None, share, 0.0)
+
+
+def test_a_line_has_all_that_is_known() -> None:
     stream = io.StringIO()
-    progress = Progress(num_steps=100, batch_size=8, stream=stream)
-    progress.update(1, 2.5, 1e-3)  # the clock starts after the step that was compiled
-    clock[0] += 4.0
-    progress.pause(2.0)  # an evaluation is no training
-    progress.update(5, 2.0, 1e-3)  # too early for a line, but counted
-    assert progress.examples_per_second == pytest.approx(4 * 8 / 2.0)
-    clock[0] += 8.0
-    progress.update(21, 1.5, 2e-3)
+    progress = Progress(num_steps=100, stream=stream)
+    progress.update(1, 2.5, 1e-3, None, None)
+    progress.update(21, 1.5, 2e-3, _speed(), 39.6)
+    progress.update(22, 1.5, 2e-3, _speed(12800, 0.0, 0.4171), 39.6)
     progress.message("hello")
-    # 20 steps in 10 seconds: 2 steps and 16 examples a second, 79 steps to go.
     assert stream.getvalue().splitlines() == [
         "step 1/100  loss 2.5000  lr 1.0e-03",
-        "step 21/100  loss 1.5000  lr 2.0e-03  16 examples/s  ETA 0:40",
+        "step 21/100  loss 1.5000  lr 2.0e-03  16 examples/s  wait 12%  ETA 0:40",
+        "step 22/100  loss 1.5000  lr 2.0e-03  12,800 examples/s  wait 0%  MFU 41.7%  ETA 0:40",
         "hello",
     ]
 
 
-def test_a_terminal_gets_one_line_that_moves(clock: list[float]) -> None:
+def test_without_a_terminal_only_log_intervals_are_shown(clock: list[float]) -> None:
+    progress = Progress(num_steps=4, stream=io.StringIO())
+    assert progress.shows(2, due=True)
+    clock[0] += 1000.0
+    assert not progress.shows(3, due=False) and not progress.shows(4, due=False)
+
+
+def test_a_terminal_is_redrawn_in_between_but_not_all_the_time(clock: list[float]) -> None:
+    progress = Progress(num_steps=9, stream=Terminal())
+    assert progress.shows(1, due=False)
+    progress.update(1, 1.0, 0.1, None, None)
+    clock[0] += 0.05
+    assert not progress.shows(2, due=False)
+    assert progress.shows(2, due=True) and progress.shows(9, due=False)  # the end is seen
+    clock[0] += 0.06
+    assert progress.shows(3, due=False)
+
+
+def test_other_processes_are_silent() -> None:
     stream = Terminal()
-    progress = Progress(num_steps=4, batch_size=1, stream=stream)
-    for step in (1, 2):
-        progress.update(step, 1.0, 0.1)
-        clock[0] += 1.0
+    progress = Progress(num_steps=9, stream=stream, silent=True)
+    assert not progress.shows(9, due=True)
     progress.message("hello")
-    progress.update(3, 1.0, 0.1)
+    progress.finish()
+    assert stream.getvalue() == ""
+
+
+def test_a_terminal_gets_one_line_that_moves() -> None:
+    stream = Terminal()
+    progress = Progress(num_steps=4, stream=stream)
+    for step in (1, 2):
+        progress.update(step, 1.0, 0.1, _speed(), 2.0)
+    progress.message("hello")
+    progress.update(3, 1.0, 0.1, _speed(), 1.0)
     progress.finish()
     shown = stream.getvalue()
     assert shown.count("\n") == 2  # after the message, and at the end
@@ -63,6 +90,16 @@ def test_a_terminal_gets_one_line_that_moves(clock: list[float]) -> None:
 @pytest.mark.parametrize(
     ("columns", "shown"),
     [
+        (
+            120,
+            "step 501/4000  █░░░░░░░░░  13%  ETA 1:10  loss 1.5000  12,800 ex/s  lr 2.0e-03  "
+            "wait 2%  MFU 41.7%",
+        ),
+        (
+            90,
+            "step 501/4000  █░░░░░░░░░  13%  ETA 1:10  loss 1.5000  12,800 ex/s  lr 2.0e-03  "
+            "wait 2%",
+        ),
         (80, "step 501/4000  █░░░░░░░░░  13%  ETA 1:10  loss 1.5000  12,800 ex/s  lr 2.0e-03"),
         (78, "step 501/4000  █░░░░░░░░░  ETA 1:10  loss 1.5000  12,800 ex/s  lr 2.0e-03"),
         (70, "step 501/4000  █░░░░░░░░░  ETA 1:10  loss 1.5000  12,800 ex/s"),
@@ -72,21 +109,11 @@ def test_a_terminal_gets_one_line_that_moves(clock: list[float]) -> None:
     ],
 )
 def test_a_narrow_terminal_keeps_what_matters(
-    clock: list[float], monkeypatch: pytest.MonkeyPatch, columns: int, shown: str
+    monkeypatch: pytest.MonkeyPatch, columns: int, shown: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     stream = Terminal()
-    progress = Progress(num_steps=4000, batch_size=256, stream=stream)
-    progress.update(1, 1.0, 0.1)
-    clock[0] += 10.0
-    progress.update(501, 1.5, 2e-3)
+    progress = Progress(num_steps=4000, stream=stream)
+    progress.update(501, 1.5, 2e-3, _speed(12800, 0.02, 0.417), 70.0)
     assert stream.getvalue().rsplit("\x1b[K", 1)[1] == shown
     assert len(shown) < columns
-
-
-def test_the_last_step_is_always_shown(clock: list[float]) -> None:
-    stream = io.StringIO()
-    progress = Progress(num_steps=2, batch_size=1, stream=stream)
-    progress.update(1, 1.0, 0.1)
-    progress.update(2, 0.5, 0.1)
-    assert stream.getvalue().splitlines()[-1].startswith("step 2/2  loss 0.5000")

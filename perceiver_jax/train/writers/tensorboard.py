@@ -19,7 +19,9 @@ class TensorBoardWriter:
         self._file = tensorboardX.SummaryWriter(
             str(run.workdir / "tensorboard"),
             purge_step=run.first_step + 1 if run.first_step else 0,
-            write_to_disk=True,
+            # Its names are of one second's precision, and a second file of a name would take the
+            # first one's place.
+            filename_suffix=f".from{run.first_step:09d}",
         )
         text = json.dumps(run.config, indent=2)
         # Markdown shows what is indented as it stands.
