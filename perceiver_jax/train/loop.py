@@ -7,6 +7,9 @@ The order inside the loop is fixed, and resuming rests on it. For every step:
      stop if they are not finite, and log them if they are due;
   3. where something is due after this step: read its own metrics too, save, then evaluate.
 
+Checkpoints that the rule does not keep are deleted after both (train/retention.py), as it goes by
+what evaluations found, and only when the save is done.
+
 A checkpoint of step s is therefore written after the log entries up to s, and before the
 evaluation at s. A restart cuts metrics.jsonl back to s, repeats the evaluation at s if it is due
 and missing, and goes on with step s + 1. What happens at a step depends on (config, seed, step)
@@ -44,9 +47,10 @@ from perceiver_jax.train.metrics import MetricsFile
 from perceiver_jax.train.model_flops import devices_peak, step_flops
 from perceiver_jax.train.profiler import Profiler, annotated
 from perceiver_jax.train.progress import Progress, format_seconds
+from perceiver_jax.train.retention import Retention
 from perceiver_jax.train.state import Model, TrainState
 from perceiver_jax.train.step import Metrics
-from perceiver_jax.train.workdir import Workdir, write_json
+from perceiver_jax.train.workdir import Workdir
 
 
 def train(
@@ -123,20 +127,28 @@ def _train(
             print_parameters(abstract.params)
 
     # ---- Restore ---------------------------------------------------------------------------------
-    store = CheckpointStore(workdir.checkpoints_path, keep=trainer.keep)
+    retention = Retention(trainer.keep, config.task.headline, trainer.eval_split)
+    progress = Progress(num_steps=num_steps, silent=not writes)
+    store = CheckpointStore(workdir.checkpoints_path, keep=retention, report=progress.message)
     restored = store.restore_latest(abstract)
     if restored is None:
         first_step, state = 0, initial_state(parts, config.checkpoint, config.fresh)
     else:
         first_step, state = restored
         print(f"resuming    at step {first_step} of {num_steps}", flush=True)
-    metrics_file = MetricsFile(workdir.metrics_path, last_step=first_step, read_only=not writes)
+    metrics_file = MetricsFile(
+        workdir.metrics_path,
+        last_step=first_step,
+        read_only=not writes,
+        check=workdir.check,
+        report=progress.message,
+    )
+    retention.entries = metrics_file.entries
 
     # ---- Step ------------------------------------------------------------------------------------
     train_step, eval_step = parts.train_step(), parts.eval_step()
 
     # ---- Loop ------------------------------------------------------------------------------------
-    progress = Progress(num_steps=num_steps, silent=not writes)
     corrupt = CorruptCount(trainer.max_corrupt_examples, report=progress.message)
     batches = train_batches(
         config.data,
@@ -198,6 +210,9 @@ def _train(
         if means is None:
             return False
         log.evaluation(step, means, time.monotonic() - started)
+        complaint = retention.complaint()
+        if complaint is not None:
+            progress.message(complaint)
         return True
 
     def eval_due(step: int) -> bool:
@@ -207,9 +222,11 @@ def _train(
     saved_step = first_step if restored is not None else None
 
     def save(state: TrainState, step: int) -> None:
+        nonlocal saved_step
         started = time.monotonic()
-        log.sync()
-        store.save(step, state, encoded_config)
+        saved_step = step
+        planned = step == num_steps or step % trainer.checkpoint_every == 0
+        store.save(step, state, encoded_config, planned=planned, before=log.sync)
         meter.paused(time.monotonic() - started)
 
     metrics: Metrics = {}
@@ -236,6 +253,7 @@ def _train(
                     meter.step_flops = step_flops(parts.model, config.task, abstract, batch)
                 log.read_pending()
                 log.pending(step, metrics, waited)
+                store.look()
                 if on_step is not None:
                     on_step(step)
 
@@ -245,7 +263,6 @@ def _train(
                     log.read_pending()
                 if save_due:
                     save(state, step)
-                    saved_step = step
                 if eval_due(step) and stop.requested is None:
                     evaluated = run_evaluation(state, step)
 
@@ -260,6 +277,8 @@ def _train(
                     f"again to go on (workdir {workdir.path}).",
                     stop.requested,
                 )
+            store.wait()
+            metrics_file.complete()
         except TrainingDiverged as error:
             # The state has stayed that of the step that failed; see make_train_step.
             kept = workdir.path / "diverged"
@@ -289,5 +308,5 @@ def _train(
         **{key: value for key, value in entry.items() if key not in ("step", "split", "timing")},
     }
     draw_run_curves(config, workdir)
-    write_json(workdir.final_metrics_path, final)
+    workdir.write_final_metrics(final)
     return final, first_step
