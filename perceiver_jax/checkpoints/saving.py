@@ -7,7 +7,6 @@ so that the next look finds it.
 
 import contextlib
 import os
-import shutil
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import orbax.checkpoint as ocp
 
+from perceiver_jax.checkpoints.directory import clear_leftovers
 from perceiver_jax.checkpoints.failures import Failure, describe
 from perceiver_jax.checkpoints.processes import Processes, first_given
 from perceiver_jax.checkpoints.quiet import TEMPORARY, mute
@@ -164,8 +164,8 @@ class Saver:
         after every save, and not only after one that failed.
         """
         if self._processes.primary:
-            for leftover in self._directory.glob(f"[0-9]*{TEMPORARY}*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                clear_leftovers(self._directory)
 
     def _renew(self) -> None:
         """Starts anew: after a failure Orbax keeps parts of it, which would fail the next save."""

@@ -13,17 +13,15 @@ A save that fails (a full disk) is told of, and training goes on to the next one
 row, or where nothing comes after it, it is an error.
 """
 
-import re
-import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from perceiver_jax.checkpoints.anchor import Anchor
 from perceiver_jax.checkpoints.checksums import checksums
+from perceiver_jax.checkpoints.directory import clear_leftovers, delete, set_aside, steps_in
 from perceiver_jax.checkpoints.failures import describe
 from perceiver_jax.checkpoints.processes import ALONE, Processes, first_given
-from perceiver_jax.checkpoints.quiet import TEMPORARY
 from perceiver_jax.checkpoints.reading import ARRAYS, CHECKSUMS, Reader, Unreadable
 from perceiver_jax.checkpoints.saving import Outcome, Saver
 from perceiver_jax.errors import CheckpointError
@@ -33,7 +31,6 @@ Keep = Callable[[Sequence[int]], Collection[int]]
 
 MAX_FAILURES = 3  # Failed saves in a row that end a run.
 
-_DELETING = ".deleting"  # At the end of the name of what is being deleted.
 _UNPLANNED = "unplanned"  # The remark on checkpoints that an uninterrupted run would not have.
 
 
@@ -81,7 +78,7 @@ class CheckpointStore:
         try:
             if self._processes.primary:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                self._clear_leftovers()
+                clear_leftovers(self.directory)
         except OSError as error:
             problem = describe(error).reason
         problem = first_given(self._processes.agree(problem))
@@ -99,18 +96,9 @@ class CheckpointStore:
         assert self._anchor is not None
         self._saver = Saver(self._anchor.inside, self._processes)
 
-    def _clear_leftovers(self) -> None:
-        for path in self.directory.iterdir():
-            name = re.escape(TEMPORARY)
-            if re.fullmatch(rf"[0-9]+({_DELETING}|{name}.*)", path.name) and path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-
     def steps(self) -> list[int]:
         """Returns the steps that have a whole checkpoint, in order."""
-        if not self.directory.is_dir():
-            return []
-        names = [path.name for path in self.directory.iterdir() if path.is_dir()]
-        return sorted(int(name) for name in names if re.fullmatch("[0-9]+", name))
+        return steps_in(self.directory)
 
     # ---- Saving ----------------------------------------------------------------------------------
 
@@ -242,27 +230,21 @@ class CheckpointStore:
         planned = [step for step in steps if self._is_planned(step)]
         stay = {*self.keep(planned), *steps[-1:]}
         for step in steps:
-            if step not in stay:
-                self._delete(step)
+            if step in stay:
+                continue
+            try:
+                delete(self.directory, step)
+            except OSError as error:
+                self._report(
+                    f"Checkpoint {step} in {self.directory} cannot be deleted: "
+                    f"{describe(error).reason}."
+                )
 
     def _is_planned(self, step: int) -> bool:
         if step not in self._planned:
             remarks = self._reader.remarks(self.directory / str(step))
             self._planned[step] = not remarks.get(_UNPLANNED, False)
         return self._planned[step]
-
-    def _delete(self, step: int) -> None:
-        """Renames first: killed in the middle, this leaves nothing that looks like a checkpoint."""
-        doomed = self.directory / f"{step}{_DELETING}"
-        try:
-            shutil.rmtree(doomed, ignore_errors=True)
-            (self.directory / str(step)).rename(doomed)
-            shutil.rmtree(doomed)
-        except OSError as error:
-            self._report(
-                f"Checkpoint {step} in {self.directory} cannot be deleted: "
-                f"{describe(error).reason}."
-            )
 
     # ---- Restoring -------------------------------------------------------------------------------
 
@@ -305,7 +287,9 @@ class CheckpointStore:
                 failures[step] = str(error)
                 continue
             for damaged, reason in failures.items():
-                where = "" if self._read_only else self._set_aside(damaged)
+                where = ""
+                if self._processes.primary and not self._read_only:
+                    where = f" ({set_aside(self.directory, damaged)})"
                 self._report(
                     f"Checkpoint {damaged} is damaged{where}: {reason}\n"
                     f"Falling back to checkpoint {step}."
@@ -360,26 +344,10 @@ class CheckpointStore:
                 config = self._reader.config(path)
             except Unreadable as error:
                 failures.append(f"Checkpoint {each} is damaged: {error}")
-            else:
-                for failure in failures:
-                    self._report(f"{failure}\nFalling back to checkpoint {each}.")
-                return each, tree, config
+                continue
+            for failure in failures:
+                self._report(f"{failure}\nFalling back to checkpoint {each}.")
+            return each, tree, config
         raise CheckpointError(
             f"No checkpoint in {self.directory} can be read:\n  " + "\n  ".join(failures)
         )
-
-    def _set_aside(self, step: int) -> str:
-        """Moves a damaged checkpoint away; returns words on where to."""
-        if not self._processes.primary:
-            return ""
-        aside = self.directory.parent / "damaged"
-        target, number = aside / f"checkpoint-{step}", 2
-        try:
-            aside.mkdir(exist_ok=True)
-            while target.exists():
-                target = aside / f"checkpoint-{step}-{number}"
-                number += 1
-            (self.directory / str(step)).rename(target)
-        except OSError as error:
-            return f" (and cannot be moved away: {describe(error).reason})"
-        return f" (moved to {target})"

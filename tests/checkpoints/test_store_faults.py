@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perceiver_jax.checkpoints import store as store_lib
+from perceiver_jax.checkpoints import directory as directory_lib
 from perceiver_jax.checkpoints.failures import describe
 from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.errors import CheckpointError
@@ -189,12 +189,11 @@ def test_killed_while_deleting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         shutil.os.unlink(path / "state" / "manifest.ocdbt")  # type: ignore[attr-defined]
         raise Killed
 
-    monkeypatch.setattr(store_lib.shutil, "rmtree", rmtree)
+    monkeypatch.setattr(directory_lib.shutil, "rmtree", rmtree)
     with pytest.raises(Killed):
         store.tidy()
-    monkeypatch.setattr(store_lib.shutil, "rmtree", real)
+    monkeypatch.setattr(directory_lib.shutil, "rmtree", real)
     assert _names(tmp_path / "c") == ["1.deleting", "2", "3"]
-    store.close()
 
     reader = CheckpointStore(tmp_path / "c", read_only=True)
     assert reader.steps() == [2, 3]
@@ -204,6 +203,7 @@ def test_killed_while_deleting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     again.tidy()
     assert _names(tmp_path / "c") == ["3"]
     again.close()
+    store.close()
 
 
 def test_leftovers_of_a_killed_save_are_cleared_and_nothing_else(tmp_path: Path) -> None:
