@@ -14,6 +14,7 @@ from types import FrameType
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it.
+EXIT_RESUME = 75  # EX_TEMPFAIL of sysexits.h: stopped from outside; the same command goes on.
 
 
 class UserError(Exception):

@@ -2,6 +2,7 @@
 
   --workdir=DIR                               the newest checkpoint of a run
   --workdir=DIR --step=400                    an earlier one
+  --workdir=DIR --step=best                   the best one that there is, by the run's evaluations
   --config=FILE.py --checkpoint=PATH          weights of any format, on an experiment's data
 
 Prints one line of JSON: {"name": ..., "step": ..., "split": ..., "examples": ..., "loss": ...}.
@@ -32,7 +33,11 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "checkpoint", None, "File or folder with weights of any format, in place of a run's."
     )
-    flags.DEFINE_integer("step", None, "The checkpoint to evaluate; the newest one if not given.")
+    flags.DEFINE_string(
+        "step",
+        None,
+        'The checkpoint to evaluate: its step, or "best"; the newest one if not given.',
+    )
     flags.DEFINE_string(
         "split", None, "The split to evaluate; the one of the experiment's config if not given."
     )
@@ -69,6 +74,11 @@ def evaluate_main(argv: Sequence[str], changes: dict[str, str]) -> None:
         raise UserError(
             f"--config.{next(iter(changes))} does not go with --workdir: a run has its own."
         )
+    step = arguments.step
+    if step is not None and step != "best":
+        if not (step.isascii() and step.isdigit()):
+            raise UserError(f"--step={step}: give the number of a step, or best.")
+        step = int(step)
     distributed.initialize_from_flags()  # before anything that could touch a device
     # Imported late, so that --help answers at once.
     import jax
@@ -81,7 +91,7 @@ def evaluate_main(argv: Sequence[str], changes: dict[str, str]) -> None:
 
     if for_run:
         result = evaluate_checkpoint(
-            arguments.workdir, step=arguments.step, split=arguments.split, report=report
+            arguments.workdir, step=step, split=arguments.split, report=report
         )
     else:
         config = override(load_experiment(arguments.config), changes)

@@ -212,8 +212,9 @@ def _read_workdir(path: Path, report: Callable[[str], None]) -> tuple[Any, Any, 
         store.close()
     model = saved["model"]
     config = zoo.get_config(model) if isinstance(model, str) else config_lib.from_dict(model)
-    # The average of past weights, where the run keeps one: that is what it evaluates.
-    return tree.get("ema") or tree["params"], tree.get("model_state", {}), config
+    # Where a run averages its weights, the averages are what it evaluates and what others use.
+    params = tree.get("ema") or tree["params"]
+    return params, tree.get("model_state", {}), config
 
 
 def _to_device(tree: dict[str, dict[str, Any]]) -> dict[str, dict[str, jax.Array]]:

@@ -1,36 +1,37 @@
-"""Checkpoints of a run: written by Orbax in the background, atomic, the last few kept.
+"""Checkpoints of a run: written by Orbax in the background, atomic, kept by a rule.
 
     DIR/400/state/...    arrays
     DIR/400/config/...   the experiment's config as JSON, so that a checkpoint explains itself
 
-Orbax writes under a temporary name and renames when all is on the disk, so a directory named by a
-number is a whole checkpoint, wherever the process was killed. A checksum of every array is written
-beside it, because compressed arrays with a flipped bit can be read without complaint. Where a
-checkpoint cannot be read, or does not add up, reading goes on with the one before it, and says so.
+Orbax writes under a temporary name and renames when all is on the disk, and what is to be deleted
+is renamed first; so a directory named by a number is a whole checkpoint, wherever the process was
+killed. A checksum of every array is written beside it, because compressed arrays with a flipped
+bit can be read without complaint. Where a checkpoint cannot be read, or does not add up, reading
+goes on with the one before it, and says so.
+
+A save that fails (a full disk) is told of, and training goes on to the next one. After a few in a
+row, or where nothing comes after it, it is an error.
 """
 
-import functools
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import jax
-import jax.numpy as jnp
-import orbax.checkpoint as ocp
-
+from perceiver_jax.checkpoints.anchor import Anchor
+from perceiver_jax.checkpoints.checksums import checksums
+from perceiver_jax.checkpoints.directory import clear_leftovers, delete, set_aside, steps_in
+from perceiver_jax.checkpoints.failures import describe
+from perceiver_jax.checkpoints.processes import ALONE, Processes, first_given
+from perceiver_jax.checkpoints.reading import ARRAYS, CHECKSUMS, Reader, Unreadable
+from perceiver_jax.checkpoints.saving import Outcome, Saver
 from perceiver_jax.errors import CheckpointError
 
 T = TypeVar("T")
+Keep = Callable[[Sequence[int]], Collection[int]]
 
-_STATE = "state"
-_CONFIG = "config"
-_ARRAYS = "arrays"
-_CHECKSUMS = "checksums"
+MAX_FAILURES = 3  # Failed saves in a row that end a run.
 
-
-class _Unreadable(Exception):
-    """A checkpoint cannot be read, or does not add up."""
+_UNPLANNED = "unplanned"  # The remark on checkpoints that an uninterrupted run would not have.
 
 
 class CheckpointStore:
@@ -40,54 +41,212 @@ class CheckpointStore:
         self,
         directory: Path,
         *,
-        keep: int | None = None,
+        keep: Keep | None = None,
         read_only: bool = False,
         report: Callable[[str], None] = print,
+        processes: Processes = ALONE,
     ):
-        """Opens a directory of checkpoints.
+        """Opens a directory of checkpoints, and clears away what a killed process left half done.
 
         Args:
-          directory: made when first written to.
-          keep: how many checkpoints stay, the newest ones; None keeps all.
+          directory: made, unless read_only.
+          keep: takes the steps that have a checkpoint, in order, and returns those that stay. The
+            newest one always stays. None keeps all.
           read_only: promises that `save` is not called, and leaves the directory as it is.
-          report: takes a line for the user, when a checkpoint is damaged.
+          report: takes a line for the user, when a checkpoint is damaged or a save fails.
+          processes: those that save and restore together.
+
+        Raises:
+          CheckpointError: the directory cannot be made.
         """
         self.directory = Path(directory).absolute()
-        self._report = report
+        self.keep = keep
+        self._processes = processes
+        self._report = report if processes.primary else lambda line: None
         self._read_only = read_only
-        self._keep = keep
-        self._manager = self._open() if self.directory.exists() or not read_only else None
+        self._reader = Reader(processes)
+        self._planned: dict[int, bool] = {}
+        self._failures = 0  # In a row, the newest save among them.
+        self._failed: Outcome | None = None  # The newest save, where it failed.
+        self._anchor: Anchor | None = None
+        self._saver: Saver | None = None
+        if not read_only:
+            self._open()
 
-    def _open(self) -> ocp.CheckpointManager:
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=None if self._read_only else self._keep,
-            create=not self._read_only,
-            cleanup_tmp_directories=not self._read_only,
-            read_only=self._read_only,
-        )
-        return ocp.CheckpointManager(self.directory, options=options, item_names=(_STATE, _CONFIG))
+    def _open(self) -> None:
+        problem = None
+        try:
+            if self._processes.primary:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                clear_leftovers(self.directory)
+        except OSError as error:
+            problem = describe(error).reason
+        problem = first_given(self._processes.agree(problem))
+        if problem is None:
+            try:
+                self._anchor = Anchor(self.directory)
+            except OSError as error:
+                problem = describe(error).reason
+            problem = first_given(self._processes.agree(problem))
+        if problem is not None:
+            raise CheckpointError(
+                f"The directory {self.directory} for checkpoints cannot be made: {problem}. With "
+                "several hosts, all of them must see the same file system there."
+            )
+        assert self._anchor is not None
+        self._saver = Saver(self._anchor.inside, self._processes)
 
     def steps(self) -> list[int]:
         """Returns the steps that have a whole checkpoint, in order."""
-        return sorted(self._manager.all_steps()) if self._manager else []
+        return steps_in(self.directory)
 
-    def save(self, step: int, state: Any, config: Mapping[str, Any]) -> None:
+    # ---- Saving ----------------------------------------------------------------------------------
+
+    def save(
+        self,
+        step: int,
+        state: Any,
+        config: Mapping[str, Any],
+        *,
+        planned: bool = True,
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
         """Begins to write a checkpoint; the arrays may be changed once this returns.
 
         Args:
           step: its name.
           state: a tree of arrays.
           config: JSON values that stand beside it.
+          planned: whether an uninterrupted run has this checkpoint too. One that it does not have
+            stays only while it is the newest, and the rule never hears of it.
+          before: called first; where it raises OSError, nothing is written, and that counts as a
+            failed save.
+
+        Raises:
+          CheckpointError: saving failed too often, or in a way that does not pass; or the
+            directory has vanished.
         """
-        if self._manager is None or self._read_only:
+        if self._saver is None:
             raise ValueError("This store was opened read_only.")
-        saved = {_ARRAYS: state, _CHECKSUMS: _checksums(state)}
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                **{_STATE: ocp.args.StandardSave(saved), _CONFIG: ocp.args.JsonSave(dict(config))}
-            ),
+        self._settle()
+        self._planned[step] = planned
+        saved = {ARRAYS: state, CHECKSUMS: checksums(state)}
+        remarks = {} if planned else {_UNPLANNED: True}
+        if not self._saver.begin(step, saved, config, remarks, before):
+            self._settle()
+
+    def look(self) -> None:
+        """Tells of a save that has failed, or deletes what one that is done makes superfluous.
+
+        Cheap, and asks no other process: meant for every step, outside of evaluations.
+        """
+        outcome = self._saver.news() if self._saver else None
+        if outcome is None:
+            return
+        if outcome.failure is None:
+            self.tidy()
+        else:
+            self._tell(outcome)
+
+    def wait(self) -> None:
+        """Returns when all that was saved is on the disk.
+
+        Raises:
+          CheckpointError: the last save failed, or the directory has vanished.
+        """
+        self._settle()
+        if self._failed is not None:
+            raise CheckpointError(self._words(self._failed) + self._verdict())
+        self.tidy()
+
+    def join(self) -> None:
+        """Waits for the save under way to end, well or not, so that `steps` can be relied upon."""
+        if self._saver is not None:
+            self._saver.join()
+
+    def close(self) -> None:
+        """Waits and frees the threads; a save that failed is reported, not raised."""
+        if self._saver is not None:
+            outcome = self._saver.settle()
+            if outcome is not None and outcome.failure is not None and not outcome.reported:
+                self._report(self._words(outcome))
+            self._saver.close()
+            self._saver = None
+        if self._anchor is not None:
+            self._anchor.close()
+            self._anchor = None
+        self._reader.close()
+
+    def _settle(self) -> None:
+        """Waits for the save under way, and judges how it ended; deletes what need not stay."""
+        if self._saver is None or self._anchor is None:
+            return
+        outcome = self._saver.settle()
+        lost = first_given(self._processes.agree(self._anchor.lost()))
+        if lost is not None:
+            raise CheckpointError(lost)
+        if outcome is None:
+            return
+        if outcome.failure is None:
+            self._failures, self._failed = 0, None
+            self.tidy()
+            return
+        self._failures += 1
+        self._failed = outcome
+        if outcome.failure.lasting or self._failures >= MAX_FAILURES:
+            raise CheckpointError(self._words(outcome) + self._verdict())
+        if not outcome.reported:
+            self._tell(outcome)
+
+    def _tell(self, outcome: Outcome) -> None:
+        self._report(
+            f"{self._words(outcome)} Training goes on, and the next one that is due is tried."
         )
+
+    def _words(self, outcome: Outcome) -> str:
+        assert outcome.failure is not None
+        return (
+            f"Saving checkpoint {outcome.step} in {self.directory} failed: "
+            f"{outcome.failure.reason}. {outcome.failure.mend}"
+        ).rstrip()
+
+    def _verdict(self) -> str:
+        often = f" It was the failure number {self._failures} in a row." * (self._failures > 1)
+        steps = self.steps()
+        if not steps:
+            return f"{often} There is no checkpoint yet; run the same command again to start over."
+        return (
+            f"{often} The last good checkpoint is of step {steps[-1]}; run the same command again "
+            "to go on from there."
+        )
+
+    # ---- Deleting --------------------------------------------------------------------------------
+
+    def tidy(self) -> None:
+        """Deletes the checkpoints that the rule does not keep. Done by the primary alone."""
+        if self.keep is None or self._read_only or not self._processes.primary:
+            return
+        steps = self.steps()
+        planned = [step for step in steps if self._is_planned(step)]
+        stay = {*self.keep(planned), *steps[-1:]}
+        for step in steps:
+            if step in stay:
+                continue
+            try:
+                delete(self.directory, step)
+            except OSError as error:
+                self._report(
+                    f"Checkpoint {step} in {self.directory} cannot be deleted: "
+                    f"{describe(error).reason}."
+                )
+
+    def _is_planned(self, step: int) -> bool:
+        if step not in self._planned:
+            remarks = self._reader.remarks(self.directory / str(step))
+            self._planned[step] = not remarks.get(_UNPLANNED, False)
+        return self._planned[step]
+
+    # ---- Restoring -------------------------------------------------------------------------------
 
     def restore(self, step: int, abstract: T) -> T:
         """Reads the checkpoint of one step.
@@ -100,13 +259,13 @@ class CheckpointStore:
         Raises:
           CheckpointError: there is none for this step, or it cannot be read.
         """
-        steps = self.steps()
+        steps = self._processes.agree(self.steps())[0]
         if step not in steps:
             have = ", ".join(map(str, steps)) or "no checkpoint"
             raise CheckpointError(f"{self.directory} has no checkpoint {step}; it has: {have}.")
         try:
-            return self._read(step, abstract)
-        except _Unreadable as error:
+            return self._reader.state(self.directory / str(step), abstract)
+        except Unreadable as error:
             raise CheckpointError(
                 f"The checkpoint {self.directory / str(step)} cannot be read: {error}"
             ) from error
@@ -115,26 +274,26 @@ class CheckpointStore:
         """Reads the newest checkpoint that can be read; None if there is none at all.
 
         A damaged one is reported and, unless read_only, moved to `DIR/../damaged`, so that its
-        step can be written again.
+        step can be written again. One that any process cannot read is damaged for all.
 
         Raises:
           CheckpointError: there are checkpoints, and none of them can be read.
         """
         failures: dict[int, str] = {}
-        for step in reversed(self.steps()):
+        for step in reversed(self._processes.agree(self.steps())[0]):
             try:
-                state = self._read(step, abstract)
-            except _Unreadable as error:
+                state = self._reader.state(self.directory / str(step), abstract)
+            except Unreadable as error:
                 failures[step] = str(error)
                 continue
             for damaged, reason in failures.items():
-                where = "" if self._read_only else f" (moved to {self._set_aside(damaged)})"
+                where = ""
+                if self._processes.primary and not self._read_only:
+                    where = f" ({set_aside(self.directory, damaged)})"
                 self._report(
                     f"Checkpoint {damaged} is damaged{where}: {reason}\n"
                     f"Falling back to checkpoint {step}."
                 )
-            if failures and self._manager and not self._read_only:
-                self._manager.reload()
             return step, state
         if failures:
             listed = "\n".join(f"  {step}: {reason}" for step, reason in failures.items())
@@ -146,12 +305,16 @@ class CheckpointStore:
         return None
 
     def config(self, step: int) -> dict[str, Any]:
-        """Returns the JSON values that were saved beside the checkpoint of a step."""
-        assert self._manager is not None
-        restored = self._manager.restore(
-            step, args=ocp.args.Composite(**{_CONFIG: ocp.args.JsonRestore()})
-        )
-        return restored[_CONFIG]
+        """Returns the JSON values that were saved beside the checkpoint of a step.
+
+        Raises:
+          CheckpointError: they cannot be read.
+        """
+        path = self.directory / str(step)
+        try:
+            return self._reader.config(path)
+        except Unreadable as error:
+            raise CheckpointError(f"The config in {path} cannot be read: {error}") from error
 
     def read_tree(self, step: int | None = None) -> tuple[int, dict[str, Any], dict[str, Any]]:
         """Reads a checkpoint without knowing what is in it, on the default device.
@@ -173,128 +336,18 @@ class CheckpointStore:
                 f"{self.directory} has no checkpoint{'' if step is None else f' {step}'}; it has: "
                 f"{have}."
             )
-        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         failures: list[str] = []
         for each in reversed(steps) if step is None else [step]:
-            assert self._manager is not None
+            path = self.directory / str(each)
             try:
-                with ocp.StandardCheckpointer() as reader:
-                    metadata = reader.metadata(self.directory / str(each) / _STATE)
-                abstract = jax.tree.map(
-                    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
-                    metadata.item_metadata.tree[_ARRAYS],
-                )
-                tree = self._read(each, abstract)
-                config = self.config(each)
-            except _Unreadable as error:
+                tree = self._reader.state(path, self._reader.abstract(path))
+                config = self._reader.config(path)
+            except Unreadable as error:
                 failures.append(f"Checkpoint {each} is damaged: {error}")
-            except Exception as error:  # Orbax fails in many ways.
-                failures.append(f"Checkpoint {each} is damaged: {_first_line(error)}")
-            else:
-                for failure in failures:
-                    self._report(f"{failure}\nFalling back to checkpoint {each}.")
-                return each, tree, config
+                continue
+            for failure in failures:
+                self._report(f"{failure}\nFalling back to checkpoint {each}.")
+            return each, tree, config
         raise CheckpointError(
             f"No checkpoint in {self.directory} can be read:\n  " + "\n  ".join(failures)
         )
-
-    def _read(self, step: int, abstract: T) -> T:
-        assert self._manager is not None
-        leaves = jax.tree.leaves(abstract)
-        expected = {
-            _ARRAYS: abstract,
-            _CHECKSUMS: jax.ShapeDtypeStruct(
-                (len(leaves),), jnp.uint32, sharding=_replicated_like(leaves[0])
-            ),
-        }
-        _mute_abandoned_reads()
-        try:
-            restored = self._manager.restore(
-                step, args=ocp.args.Composite(**{_STATE: ocp.args.StandardRestore(expected)})
-            )[_STATE]
-        except Exception as error:  # Orbax, TensorStore and JSON fail in many ways.
-            raise _Unreadable(f"{type(error).__name__}: {_first_line(error)}") from None
-        if bool(jnp.all(_checksums(restored[_ARRAYS]) == restored[_CHECKSUMS])):
-            return restored[_ARRAYS]
-        raise _Unreadable("an array does not agree with its checksum")
-
-    def _set_aside(self, step: int) -> Path:
-        aside = self.directory.parent / "damaged"
-        aside.mkdir(exist_ok=True)
-        target = aside / f"checkpoint-{step}"
-        number = 2
-        while target.exists():
-            target = aside / f"checkpoint-{step}-{number}"
-            number += 1
-        (self.directory / str(step)).rename(target)
-        return target
-
-    def wait(self) -> None:
-        """Returns when all that was saved is on the disk."""
-        if self._manager:
-            self._manager.wait_until_finished()
-
-    def close(self) -> None:
-        """Waits, and frees the threads."""
-        if self._manager:
-            self._manager.close()
-
-
-@jax.jit
-def _checksums(tree: Any) -> jax.Array:
-    """Returns [number of arrays] uint32, sums of all bits weighted by odd numbers by position.
-
-    Whole numbers that wrap around add up to the same whatever the order, so the result does not
-    depend on how arrays are spread over devices; an odd weight lets no changed bit vanish. Arrays
-    are in the order of their names, not of the containers that hold them.
-    """
-
-    def checksum(leaf: jax.Array) -> jax.Array:
-        if leaf.dtype == jnp.bool_:
-            leaf = leaf.astype(jnp.uint8)
-        unsigned = {1: jnp.uint8, 2: jnp.uint16}.get(leaf.dtype.itemsize, jnp.uint32)
-        bits = jax.lax.bitcast_convert_type(leaf, unsigned).astype(jnp.uint32).reshape(-1)
-        weights = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1
-        return jnp.sum(bits * weights, dtype=jnp.uint32)
-
-    leaves = {_path(keys): leaf for keys, leaf in jax.tree.leaves_with_path(tree)}
-    return jnp.stack([checksum(leaves[path]) for path in sorted(leaves)])
-
-
-def _path(keys: tuple[Any, ...]) -> str:
-    """The same for an attribute, a key and an index, as Orbax keeps names and not containers."""
-    return jax.tree_util.keystr(keys, simple=True, separator=" ")
-
-
-def _replicated_like(leaf: jax.ShapeDtypeStruct) -> jax.sharding.Sharding:
-    sharding = leaf.sharding
-    if isinstance(sharding, jax.sharding.NamedSharding):
-        return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
-    return sharding
-
-
-@functools.cache
-def _mute_abandoned_reads() -> None:
-    """Keeps quiet, from now on, about reads that Orbax abandons when one of them fails.
-
-    They end whenever the garbage is collected, and each would put a page of its own on the screen.
-    The failure itself is raised.
-    """
-    before = sys.unraisablehook
-
-    def hook(unraisable: Any) -> None:
-        code = getattr(unraisable.object, "cr_code", None)  # of a coroutine
-        of_orbax = code is not None and "orbax" in code.co_filename
-        of_tensorstore = str(unraisable.exc_value) == "Event loop is closed"
-        if not of_orbax and not of_tensorstore:
-            before(unraisable)
-
-    sys.unraisablehook = hook
-
-
-def _first_line(error: BaseException) -> str:
-    """Returns the first line of the cause; what Orbax wraps around it fills screens."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = str(error).strip().splitlines() or [""]
-    return text[0][:200]

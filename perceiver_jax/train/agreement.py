@@ -37,21 +37,48 @@ def agree_any(flag: bool) -> bool:
     return bool(_maximum(np.array([flag], np.int32))[0])
 
 
-def broadcast(value: Any) -> Any:
-    """Returns process 0's `value` on every process; what the others give is ignored.
+def gather(value: Any) -> list[Any]:
+    """Returns every process's `value`, in the order of the processes, on all of them.
 
     Args:
       value: anything that `json` writes and reads back as it was.
     """
-    if jax.process_count() == 1:
-        return value
-    data = json.dumps(value).encode() if jax.process_index() == 0 else b""
-    length = int(_maximum(np.array([len(data)], np.int32))[0])
-    # A power of two, so that few programs are compiled. The others' zeros leave the bytes as they
-    # are.
-    padded = np.zeros(1 << max(length - 1, 0).bit_length(), np.int32)
-    padded[: len(data)] = np.frombuffer(data, np.uint8)
-    return json.loads(_maximum(padded)[:length].astype(np.uint8).tobytes())
+    count, index = jax.process_count(), jax.process_index()
+    if count == 1:
+        return [value]
+    data = json.dumps(value).encode()
+    lengths = np.zeros(count, np.int32)
+    lengths[index] = len(data)
+    lengths = _maximum(lengths)
+    # A power of two, so that few programs are compiled. The zeros of the others leave the bytes as
+    # they are.
+    padded = np.zeros((count, 1 << max(int(lengths.max()) - 1, 0).bit_length()), np.int32)
+    padded[index, : len(data)] = np.frombuffer(data, np.uint8)
+    rows = _maximum(padded.reshape(-1)).reshape(padded.shape).astype(np.uint8)
+    return [json.loads(row[:length].tobytes()) for row, length in zip(rows, lengths, strict=True)]
+
+
+def broadcast(value: Any) -> Any:
+    """Returns process 0's `value` on every process; what the others give is ignored.
+
+    Args:
+      value: see `gather`.
+    """
+    return gather(value if jax.process_index() == 0 else None)[0]
+
+
+class AllProcesses:
+    """The processes of this run, as `checkpoints` wants to know them: see `Processes` there."""
+
+    @property
+    def primary(self) -> bool:
+        """Whether this is process 0, which writes all that is not an array."""
+        return jax.process_index() == 0
+
+    @property
+    def agree(self) -> Callable[[Any], list[Any]]:
+        """See `gather`."""
+        return gather
 
 
 def on_process_zero(call: Callable[[], T]) -> T:

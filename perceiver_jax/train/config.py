@@ -136,6 +136,26 @@ class MeshConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class KeepConfig:
+    """Which checkpoints stay; whatever one of the three keeps. The others are deleted."""
+
+    last: int = 3  # The newest ones.
+    best: int = 1  # The best ones by an evaluation; --step=best of `evaluate` is the first.
+    every: int | None = None  # All of whose steps this is a divisor, for good; None: none.
+    metric: str | None = None  # What "best" goes by; None: the task's headline.
+    higher_is_better: bool | None = None  # None: as the task says; for metrics it does not name.
+
+    def __post_init__(self) -> None:
+        if self.last < 1 or (self.every is not None and self.every < 1):
+            raise ConfigError(
+                f"trainer.keep.last={self.last} and every={self.every} must be at least 1: a run "
+                "that is interrupted goes on from the newest checkpoint."
+            )
+        if self.best < 0:
+            raise ConfigError(f"trainer.keep.best={self.best} must not be negative.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
     """How long, how large, and what is written when. All intervals are in steps."""
 
@@ -152,7 +172,7 @@ class TrainerConfig:
     log_every: int = 10  # A line of training metrics.
     eval_every: int | None = None  # An evaluation over the whole split; None: only at the end.
     checkpoint_every: int = 500  # A checkpoint; one is always written at the end.
-    keep: int = 3  # How many checkpoints stay.
+    keep: KeepConfig = KeepConfig()  # Which checkpoints stay.
     reader_threads: int = 2  # Threads that read and transform examples; 0: none.
     reader_processes: int = 0  # Processes that do so instead of the threads; 0: none.
     max_corrupt_examples: int = 100  # Examples a process may leave out because they are corrupt.
@@ -170,10 +190,15 @@ class TrainerConfig:
             )
         at_least_one = dataclasses.asdict(self)
         for name in ("num_steps", "batch_size", "eval_batch_size", "accumulate", "log_every",
-                     "eval_every", "checkpoint_every", "keep", "prefetch_batches"):  # fmt: skip
+                     "eval_every", "checkpoint_every", "prefetch_batches"):  # fmt: skip
             value = at_least_one[name]
             if value is not None and value < 1:
                 raise ConfigError(f"trainer.{name}={value} must be at least 1.")
+        if self.keep.every is not None and self.keep.every % self.checkpoint_every:
+            raise ConfigError(
+                f"trainer.keep.every={self.keep.every} must be a multiple of "
+                f"checkpoint_every={self.checkpoint_every}: there are no checkpoints in between."
+            )
         if self.num_epochs is not None and self.num_epochs <= 0:
             raise ConfigError(f"trainer.num_epochs={self.num_epochs} must be above 0.")
         if self.batch_size % self.accumulate:

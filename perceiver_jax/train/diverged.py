@@ -10,6 +10,7 @@ says where the first value came up that is not finite.
 
 import json
 import re
+import shutil
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,11 +23,13 @@ import safetensors.numpy
 from perceiver_jax import config as config_lib
 from perceiver_jax.atomic import replacing
 from perceiver_jax.checkpoints.store import CheckpointStore
-from perceiver_jax.errors import CheckpointError
+from perceiver_jax.errors import CheckpointError, UserError
 from perceiver_jax.report import tables
 from perceiver_jax.tasks.base import Batch
+from perceiver_jax.train.agreement import AllProcesses
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig
+from perceiver_jax.train.log import TrainingDiverged
 from perceiver_jax.train.mesh import put_batch
 from perceiver_jax.train.sharding import path_name
 from perceiver_jax.train.state import Model, TrainState
@@ -34,6 +37,26 @@ from perceiver_jax.train.step import make_gradients
 from perceiver_jax.train.workdir import read_config
 
 _BATCH = re.compile(r"batch-(\d+)-of-(\d+)\.safetensors$")
+
+
+def kept(
+    error: TrainingDiverged,
+    workdir: Path,
+    config: ExperimentConfig,
+    state: TrainState,
+    batch: Batch,
+) -> TrainingDiverged:
+    """Keeps the step that failed, and returns an error that also says where it is."""
+    directory = workdir / "diverged"
+    try:
+        save(directory, config, state, error.step, batch)
+    except UserError as refused:
+        return TrainingDiverged(f"{error}\nIts state was not kept: {refused}", error.step)
+    return TrainingDiverged(
+        f"{error}\nIts state and its batch are in {directory}. To see where it went wrong:\n\n"
+        f"    python -m perceiver_jax.train --workdir={workdir} --debug_step\n",
+        error.step,
+    )
 
 
 def save(
@@ -47,13 +70,19 @@ def save(
       state: the state before the step.
       step: the step, counted from 1; `state` has done one less.
       batch: what this process read of the step's batch.
+
+    Raises:
+      UserError: the file system refuses it.
     """
-    for old in directory.glob("batch-*.safetensors"):
-        old.unlink()
-    store = CheckpointStore(directory / "checkpoints")
-    if step - 1 not in store.steps():
+    processes = AllProcesses()
+    if processes.primary:
+        shutil.rmtree(directory, ignore_errors=True)
+    store = CheckpointStore(directory / "checkpoints", processes=processes)
+    try:
         store.save(step - 1, state, config_lib.to_dict(config))
-    store.close()
+        store.wait()
+    finally:
+        store.close()
     arrays = {
         path_name(path): np.ascontiguousarray(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(dict(batch))
@@ -61,8 +90,9 @@ def save(
     name = f"batch-{jax.process_index()}-of-{jax.process_count()}.safetensors"
     with replacing(directory / name) as temporary:
         safetensors.numpy.save_file(arrays, temporary)
-    with replacing(directory / "config.json") as temporary:
-        temporary.write_text(json.dumps(config_lib.to_dict(config), indent=2) + "\n")
+    if processes.primary:
+        with replacing(directory / "config.json") as temporary:
+            temporary.write_text(json.dumps(config_lib.to_dict(config), indent=2) + "\n")
 
 
 def load_batch(directory: Path) -> dict[str, Any]:
@@ -124,7 +154,9 @@ def replay(
     directory = Path(workdir) / "diverged"
     batch = load_batch(directory)
     parts = assemble(read_config(directory), model)
-    store = CheckpointStore(directory / "checkpoints", read_only=True, report=report)
+    store = CheckpointStore(
+        directory / "checkpoints", read_only=True, report=report, processes=AllProcesses()
+    )
     try:
         restored = store.restore_latest(parts.state.abstract())
     finally:

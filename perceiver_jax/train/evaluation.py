@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -12,10 +12,12 @@ from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.data.loader import Arrays, CorruptCount, Shard, eval_batches
 from perceiver_jax.errors import CheckpointError
 from perceiver_jax.tasks.base import Mean
+from perceiver_jax.train.agreement import AllProcesses
 from perceiver_jax.train.assemble import Parts, assemble
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.initial import initial_state
 from perceiver_jax.train.mesh import put_batch
+from perceiver_jax.train.retention import best_checkpoint
 from perceiver_jax.train.state import Model, TrainState
 from perceiver_jax.train.step import EvalStep
 from perceiver_jax.train.workdir import read_config
@@ -76,7 +78,7 @@ def _add(sums: dict[str, np.ndarray], means: dict[str, Mean]) -> None:
 def evaluate_checkpoint(
     workdir: str | Path,
     *,
-    step: int | None = None,
+    step: int | Literal["best"] | None = None,
     split: str | None = None,
     model: Model | None = None,
     report: Callable[[str], None] = print,
@@ -85,7 +87,8 @@ def evaluate_checkpoint(
 
     Args:
       workdir: the run's work directory; it is not changed, and the run may go on meanwhile.
-      step: which checkpoint; None is the newest.
+      step: which checkpoint; None is the newest, "best" the best one by the evaluations that the
+        run has done and by the metric of `trainer.keep`.
       split: which split; None is the one that the run evaluates.
       model: used in place of the one that the config describes.
       report: takes messages for the user.
@@ -98,9 +101,13 @@ def evaluate_checkpoint(
     """
     config = read_config(workdir)
     parts = assemble(config, model)
-    store = CheckpointStore(Path(workdir) / "checkpoints", read_only=True, report=report)
+    store = CheckpointStore(
+        Path(workdir) / "checkpoints", read_only=True, report=report, processes=AllProcesses()
+    )
     try:
         abstract = parts.state.abstract()
+        if step == "best":
+            step = best_checkpoint(config, Path(workdir), store.steps())
         if step is not None:
             state = store.restore(step, abstract)
         else:

@@ -1,17 +1,24 @@
-"""Stopping on request: Ctrl-C and SIGTERM end a run after the step that is under way."""
+"""Stopping on request: Ctrl-C and SIGTERM end a run after the step that is under way.
+
+Ctrl-C is a person's; SIGTERM comes from a scheduler that wants the machine back. After SIGTERM the
+exit status is therefore one that means "start me again": 75, EX_TEMPFAIL of sysexits.h, by which a
+launcher tells a preempted run (75) from one with a mistake (2) or a crash (others).
+"""
 
 import signal
 import sys
 import threading
 from types import FrameType, TracebackType
 
+from perceiver_jax.errors import EXIT_INTERRUPTED, EXIT_RESUME
+
 
 class Interrupted(Exception):
-    """The run stopped on request, after saving. `exit_code` follows the shell's custom."""
+    """The run stopped on request, after saving. `exit_code` says whether to start it again."""
 
     def __init__(self, message: str, signal_number: int):
         super().__init__(message)
-        self.exit_code = 128 + signal_number
+        self.exit_code = EXIT_RESUME if signal_number == signal.SIGTERM else EXIT_INTERRUPTED
 
 
 class StopRequest:

@@ -122,6 +122,7 @@ class Log:
         wrong = [name for name in MUST_BE_FINITE if not math.isfinite(values[name])]
         if not wrong:
             return
+        self.store.join()
         saved = self.store.steps()
         newest = f"the newest checkpoint is of step {saved[-1]}" if saved else "there is none yet"
         shown = ", ".join(f"{name} {values[name]:g}" for name in MUST_BE_FINITE)

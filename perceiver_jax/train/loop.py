@@ -7,6 +7,9 @@ The order inside the loop is fixed, and resuming rests on it. For every step:
      stop if they are not finite, and log them if they are due;
   3. where something is due after this step: read its own metrics too, save, then evaluate.
 
+Checkpoints that the rule does not keep are deleted after both (train/retention.py), as it goes by
+what evaluations found, and only when the save is done.
+
 A checkpoint of step s is therefore written after the log entries up to s, and before the
 evaluation at s. A restart cuts metrics.jsonl back to s, repeats the evaluation at s if it is due
 and missing, and goes on with step s + 1. What happens at a step depends on (config, seed, step)
@@ -18,13 +21,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
 from perceiver_jax import config as config_lib
 from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.data.loader import CorruptCount, Shard, eval_batches, train_batches
 from perceiver_jax.train import diverged, writers
+from perceiver_jax.train.agreement import AllProcesses, StopAgreement
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.environment import record_start
@@ -46,6 +49,7 @@ from perceiver_jax.train.metrics import MetricsFile
 from perceiver_jax.train.model_flops import devices_peak, step_flops
 from perceiver_jax.train.profiler import Profiler, annotated
 from perceiver_jax.train.progress import Progress, format_seconds
+from perceiver_jax.train.retention import Retention
 from perceiver_jax.train.state import Model, TrainState
 from perceiver_jax.train.step import Metrics
 from perceiver_jax.train.workdir import Workdir, write_json
@@ -75,7 +79,7 @@ def train(
       TrainingDiverged: the loss is not finite.
       Interrupted: SIGINT or SIGTERM came; the state has been saved.
     """
-    claimed = Workdir(workdir, config)
+    claimed = Workdir(workdir, config, processes=AllProcesses())
     try:
         final = claimed.final_metrics()
         if final is None:
@@ -86,7 +90,8 @@ def train(
                 write_run_report(claimed)
         else:
             took = " in an earlier run; delete the work directory to train again"
-        print_result(config, claimed, final, took)
+        if AllProcesses().primary:
+            print_result(config, claimed, final, took)
         return final
     finally:
         claimed.close()
@@ -116,7 +121,8 @@ def _train(
     eval_source = config.data.make_source(trainer.eval_split)
     num_steps, mesh = parts.num_steps, parts.mesh
     shard = Shard.of_this_process()
-    writes = jax.process_index() == 0  # Files and screen; all processes compute.
+    processes = AllProcesses()
+    writes = processes.primary  # Files and screen; all processes compute.
     factories = writers.find(trainer.writers) if writes else {}
 
     # ---- State: abstract first, so that it is restored or made where it will lie -----------------
@@ -127,7 +133,11 @@ def _train(
             print_parameters(abstract.params)
 
     # ---- Restore ---------------------------------------------------------------------------------
-    store = CheckpointStore(workdir.checkpoints_path, keep=trainer.keep)
+    retention = Retention(trainer.keep, config.task.headline, trainer.eval_split)
+    progress = Progress(num_steps=num_steps, silent=not writes)
+    store = CheckpointStore(
+        workdir.checkpoints_path, keep=retention, report=progress.message, processes=processes
+    )
     restored = store.restore_latest(abstract)
     if restored is None:
         first_step = 0
@@ -138,15 +148,21 @@ def _train(
             print(origins.render(), flush=True)
     else:
         first_step, state = restored
-        print(f"resuming    at step {first_step} of {num_steps}", flush=True)
-    metrics_file = MetricsFile(workdir.metrics_path, last_step=first_step, read_only=not writes)
+        progress.message(f"resuming    at step {first_step} of {num_steps}")
+    metrics_file = MetricsFile(
+        workdir.metrics_path,
+        last_step=first_step,
+        read_only=not writes,
+        check=workdir.check,
+        report=progress.message,
+    )
+    retention.entries = metrics_file.entries
     record_start(workdir.path, first_step)
 
     # ---- Step ------------------------------------------------------------------------------------
     train_step, eval_step = parts.train_step(), parts.eval_step()
 
     # ---- Loop ------------------------------------------------------------------------------------
-    progress = Progress(num_steps=num_steps, silent=not writes)
     corrupt = CorruptCount(trainer.max_corrupt_examples, report=progress.message)
     batches = train_batches(
         config.data,
@@ -202,12 +218,15 @@ def _train(
             ),
             mesh,
             num_examples=len(eval_source),
-            stop=lambda: stop.requested is not None,
+            stop=lambda: votes.vote(stop.requested) is not None,
         )
         meter.paused(time.monotonic() - started)
         if means is None:
             return False
         log.evaluation(step, means, time.monotonic() - started)
+        complaint = retention.complaint()
+        if complaint is not None:
+            progress.message(complaint)
         return True
 
     def eval_due(step: int) -> bool:
@@ -217,12 +236,15 @@ def _train(
     saved_step = first_step if restored is not None else None
 
     def save(state: TrainState, step: int) -> None:
+        nonlocal saved_step
         started = time.monotonic()
-        log.sync()
-        store.save(step, state, encoded_config)
+        saved_step = step
+        planned = step == num_steps or step % trainer.checkpoint_every == 0
+        store.save(step, state, encoded_config, planned=planned, before=log.sync)
         meter.paused(time.monotonic() - started)
 
     metrics: Metrics = {}
+    votes = StopAgreement()  # All processes stop after the same step.
     with StopRequest() as stop:
         try:
             step = first_step
@@ -230,7 +252,7 @@ def _train(
             evaluated = True
             if eval_due(step) and not metrics_file.has(step, trainer.eval_split):
                 evaluated = run_evaluation(state, step)
-            while step < num_steps and evaluated and stop.requested is None:
+            while step < num_steps and evaluated and votes.agreed is None:
                 profiler.before(step + 1, metrics)
                 with annotated(step + 1):
                     waited = time.monotonic()
@@ -246,20 +268,20 @@ def _train(
                     meter.step_flops = step_flops(parts.model, config.task, abstract, batch)
                 log.read_pending()
                 log.pending(step, metrics, waited)
+                store.look()
                 if on_step is not None:
                     on_step(step)
 
-                last = step == num_steps or stop.requested is not None
+                last = votes.vote(stop.requested) is not None or step == num_steps
                 save_due = last or step % trainer.checkpoint_every == 0
                 if save_due or eval_due(step):
                     log.read_pending()
                 if save_due:
                     save(state, step)
-                    saved_step = step
-                if eval_due(step) and stop.requested is None:
+                if eval_due(step) and votes.agreed is None:
                     evaluated = run_evaluation(state, step)
 
-            if stop.requested is not None:
+            if votes.agreed is not None:
                 log.read_pending()
                 if saved_step != step:
                     save(state, step)
@@ -268,17 +290,13 @@ def _train(
                 raise Interrupted(
                     f"Stopped at step {step} of {num_steps}, and saved. Run the same command "
                     f"again to go on (workdir {workdir.path}).",
-                    stop.requested,
+                    votes.agreed,
                 )
+            store.wait()
+            metrics_file.complete()
         except TrainingDiverged as error:
             # The state has stayed that of the step that failed; see make_train_step.
-            kept = workdir.path / "diverged"
-            diverged.save(kept, config, state, error.step, in_flight[error.step])
-            raise TrainingDiverged(
-                f"{error}\nIts state and its batch are in {kept}. To see where it went wrong:\n\n"
-                f"    python -m perceiver_jax.train --workdir={workdir.path} --debug_step\n",
-                error.step,
-            ) from None
+            raise diverged.kept(error, workdir.path, config, state, in_flight[error.step]) from None
         finally:
             log.close()
             store.close()
@@ -298,6 +316,7 @@ def _train(
         "num_params": parts.model.num_params(),
         **{key: value for key, value in entry.items() if key not in ("step", "split", "timing")},
     }
-    draw_run_curves(config, workdir)
-    write_json(workdir.final_metrics_path, final)
+    if writes:
+        draw_run_curves(config, workdir)
+    workdir.write_final_metrics(final)
     return final, first_step

@@ -3,31 +3,51 @@
 config.json           the experiment
 initial_weights.json  where the values came from that it started with
 metrics.jsonl         a line for each logged step and each evaluation
-checkpoints/          the last few checkpoints
+checkpoints/          the checkpoints that the rule keeps
 final_metrics.json    the result; there only when the run is complete
 curves.png            a picture of the metrics
 environment.jsonl     a line for each start: versions, devices, the code's commit
 report.html           all of it on one page
 """
 
+import contextlib
 import fcntl
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from perceiver_jax import config as config_lib
-from perceiver_jax.errors import CheckpointError, ConfigError
+from perceiver_jax.checkpoints.anchor import Anchor
+from perceiver_jax.checkpoints.failures import describe
+from perceiver_jax.checkpoints.processes import ALONE, Processes, first_given
+from perceiver_jax.errors import CheckpointError, ConfigError, UserError
 from perceiver_jax.train.config import ExperimentConfig, changes_trajectory
 
 
 class Workdir:
-    """A work directory, claimed by this process for one experiment until `close`."""
+    """A work directory, claimed for one experiment until `close`.
 
-    def __init__(self, path: str | os.PathLike[str], config: ExperimentConfig):
+    Of several processes, which share it, the primary claims it and writes the small files.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        config: ExperimentConfig,
+        *,
+        processes: Processes = ALONE,
+        report: Callable[[str], None] = print,
+    ):
         """Makes the directory if need be, and claims it.
+
+        Args:
+          path: the directory.
+          config: the experiment.
+          processes: those of the run. If the primary is refused, all of them are.
+          report: takes a line for the user.
 
         Raises:
           CheckpointError: it cannot be written, or another process uses it.
@@ -41,13 +61,35 @@ class Workdir:
         self.final_metrics_path = self.path / "final_metrics.json"
         self.curves_path = self.path / "curves.png"
         self.report_path = self.path / "report.html"
-        self._lock = self._claim()
+        self._processes = processes
+        self._report = report
+        self._lock: TextIO | None = None
+        self._claim_text = ""
+        self._anchor: Anchor | None = None
+        refusal: UserError | None = None
         try:
-            self._check_config(config)
-            write_json(self.config_path, config_lib.to_dict(config))
+            if processes.primary:
+                self._lock = self._claim()
+                self._check_config(config)
+                write_json(self.config_path, config_lib.to_dict(config))
+        except UserError as error:
+            refusal = error
         except BaseException:
             self.close()
             raise
+        told = first_given(processes.agree(None if refusal is None else str(refusal)))
+        if told is None:
+            try:
+                self._anchor = Anchor(self.path)
+            except OSError as error:
+                refusal = CheckpointError(
+                    f"The work directory {self.path} cannot be opened: {describe(error).reason}. "
+                    "With several hosts, all of them must see the same file system there."
+                )
+            told = first_given(processes.agree(None if refusal is None else str(refusal)))
+        if told is not None:
+            self.close()
+            raise refusal or CheckpointError(f"Another process of this run was refused: {told}")
 
     def _claim(self) -> TextIO:
         lock_path = self.path / ".lock"
@@ -66,21 +108,62 @@ class Workdir:
                 "another one with --workdir=DIR, or change its owner or permissions."
             ) from error
         try:
+            self._take(lock)
+        except BaseException:
+            lock.close()
+            raise
+        return lock
+
+    def _take(self, lock: TextIO) -> None:
+        try:
             # The kernel drops the lock when the process ends, however it ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             lock.seek(0)
-            holder = lock.read().strip()
-            lock.close()
+            holder = lock.readline().strip()
             raise CheckpointError(
                 f"The work directory {self.path} is in use"
                 f"{' by ' + holder if holder else ' by another process'}. Wait until it is done, "
                 "stop it, or choose another directory with --workdir=DIR."
             ) from error
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        lock.flush()
-        return lock
+        except OSError as error:
+            self._report(
+                f"The work directory {self.path} cannot be locked ({error.strerror}): see to it "
+                "that no second process uses it. One that does stops this one."
+            )
+        # The second line tells this claim from one of a process of the same name and number, as
+        # they are common in containers.
+        self._claim_text = (
+            f"process {os.getpid()} on {socket.gethostname()}\n{os.urandom(8).hex()}\n"
+        )
+        try:
+            lock.truncate(0)
+            lock.write(self._claim_text)
+            lock.flush()
+        except OSError as error:
+            raise _refused(self.path / ".lock", error) from error
+
+    def check(self) -> None:
+        """Makes sure, before a write, that this is still the directory that was claimed.
+
+        Raises:
+          CheckpointError: it was deleted, moved or unmounted, or another process has claimed it,
+            which can happen on file systems where hosts do not see each other's locks.
+        """
+        assert self._anchor is not None
+        self._anchor.check()
+        if self._lock is None:
+            return
+        try:
+            text = (self.path / ".lock").read_text()
+        except OSError as error:
+            raise _refused(self.path / ".lock", error) from error
+        if text != self._claim_text:
+            holder = text.partition("\n")[0] or "another process"
+            raise CheckpointError(
+                f"The work directory {self.path} was taken over by {holder}; this run stops, so "
+                "that only one writes there."
+            )
 
     def _holds_results(self) -> bool:
         """Says whether a run got as far as to leave something that is worth keeping."""
@@ -114,14 +197,30 @@ class Workdir:
             )
 
     def final_metrics(self) -> dict[str, Any] | None:
-        """Returns the result if the run is complete."""
-        if not self.final_metrics_path.exists():
-            return None
-        return json.loads(self.final_metrics_path.read_text())
+        """Returns the result if the run is complete; the same on every process."""
+        final = None
+        if self._processes.primary and self.final_metrics_path.exists():
+            final = json.loads(self.final_metrics_path.read_text())
+        return self._processes.agree(final)[0]
+
+    def write_final_metrics(self, final: Mapping[str, Any]) -> None:
+        """Writes the result, and so says that the run is complete.
+
+        Raises:
+          CheckpointError: it cannot be written, or the directory has vanished.
+        """
+        if self._processes.primary:
+            self.check()
+            write_json(self.final_metrics_path, final)
 
     def close(self) -> None:
         """Gives the directory back."""
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        if self._anchor is not None:
+            self._anchor.close()
+            self._anchor = None
 
 
 def read_config(path: str | os.PathLike[str]) -> ExperimentConfig:
@@ -147,13 +246,30 @@ def read_config(path: str | os.PathLike[str]) -> ExperimentConfig:
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Writes a JSON file at once or not at all."""
+    """Writes a JSON file at once or not at all.
+
+    Raises:
+      CheckpointError: the file system refuses it.
+    """
     replacement = path.with_name(path.name + ".tmp")
-    with replacement.open("w") as file:
-        file.write(json.dumps(data, indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(replacement, path)
+    try:
+        with replacement.open("w") as file:
+            file.write(json.dumps(data, indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(replacement, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            replacement.unlink(missing_ok=True)
+        raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: OSError) -> CheckpointError:
+    failure = describe(error)
+    return CheckpointError(
+        f"{path} cannot be written: {failure.reason}. {failure.mend} Then run the same command "
+        "again."
+    )
 
 
 def _short(value: Any, width: int = 60) -> str:

@@ -143,9 +143,11 @@ def test_a_work_directory(tmp_path):
     config = tiny_models.classifier()
     params, _ = model_params(perceiver_jax.build(config))
     store = CheckpointStore(tmp_path / "run" / "checkpoints")
-    for step, scale in ((5, 1.0), (10, 2.0)):
+    averages = jax.tree.map(jax.numpy.asarray, _times(3, params))
+    for step, scale, ema in ((5, 1.0, None), (7, 9.0, averages), (10, 2.0, None)):
         state = {
             "params": jax.tree.map(jax.numpy.asarray, _times(scale, params)),
+            "ema": ema,
             "model_state": {},
             "opt_state": {"mu": jax.numpy.ones(3)},
             "step": jax.numpy.asarray(step),
@@ -158,6 +160,10 @@ def test_a_work_directory(tmp_path):
     assert_trees_equal(newest.params, _times(2, params))
     first = perceiver_jax.load_checkpoint(tmp_path / "run" / "checkpoints" / "5")
     assert_trees_equal(first.params, params)
+    # Where the run averages its weights, the averages are what one gets.
+    averaged = perceiver_jax.load_checkpoint(tmp_path / "run" / "checkpoints" / "7")
+    assert_trees_equal(averaged.params, averages)
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "7")
     # A damaged newest one is passed over, and said so.
     for file in (tmp_path / "run" / "checkpoints" / "10").rglob("*"):
         if file.is_file() and file.stat().st_size > 2000:

@@ -12,7 +12,13 @@ from perceiver_jax.config import override
 from perceiver_jax.data.digits import DigitsConfig
 from perceiver_jax.model.baselines import ConvNetConfig
 from perceiver_jax.tasks import ClassificationConfig
-from perceiver_jax.train.config import ConstantCosine, ExperimentConfig, Lamb, TrainerConfig
+from perceiver_jax.train.config import (
+    ConstantCosine,
+    ExperimentConfig,
+    KeepConfig,
+    Lamb,
+    TrainerConfig,
+)
 from perceiver_jax.train.loop import train
 
 
@@ -69,7 +75,7 @@ def experiment(**changes: Any) -> ExperimentConfig:
             log_every=2,
             eval_every=5,
             checkpoint_every=6,
-            keep=2,
+            keep=KeepConfig(last=2),
             reader_threads=1,
             report=False,
         ),

@@ -150,3 +150,10 @@ def test_kill_interrupt_and_go_on(tmp_path: Path) -> None:
     assert found == {key: final[key] for key in final if key != "num_params"}
     code, _, err = _finish(_start("evaluate", f"--workdir={workdir}", "--step=1"))
     assert code == 2 and "has no checkpoint 1; it has: 140, 147, 149" in err
+    code, _, err = _finish(_start("evaluate", f"--workdir={workdir}", "--step=newest"))
+    assert code == 2 and "--step=newest: give the number of a step, or best" in err
+    code, out, err = _finish(_start("evaluate", f"--workdir={workdir}", "--step=best"))
+    evaluated = {entry["step"]: entry["top_1"] for entry in _history(workdir)
+                 if entry["split"] == "test" and entry["step"] in (140, 149)}  # fmt: skip
+    best = max(evaluated, key=lambda step: (evaluated[step], step))
+    assert (code, err) == (0, "") and json.loads(out)["step"] == best
