@@ -1,5 +1,6 @@
-"""What a run reports: its metrics, one step behind, and what stands on the screen around them."""
+"""What a run reports: its metrics, a little behind, and what stands on the screen around them."""
 
+import collections
 import dataclasses
 import math
 import time
@@ -15,12 +16,15 @@ from perceiver_jax.errors import UserError
 from perceiver_jax.report.parameters import render_modules
 from perceiver_jax.train.assemble import Parts
 from perceiver_jax.train.config import ExperimentConfig
-from perceiver_jax.train.meter import Meter
+from perceiver_jax.train.meter import Meter, Speed
 from perceiver_jax.train.metrics import MetricsFile
 from perceiver_jax.train.progress import Progress
-from perceiver_jax.train.step import MUST_BE_FINITE, Metrics
+from perceiver_jax.train.step import MUST_BE_FINITE, TAKEN, Metrics
 from perceiver_jax.train.workdir import Workdir
 from perceiver_jax.train.writers import Writers
+
+# How far the device may be behind the loop. Steps that take longer than this are read one behind.
+_AHEAD_SECONDS = 0.05
 
 
 class TrainingDiverged(UserError):
@@ -33,7 +37,7 @@ class TrainingDiverged(UserError):
 
 @dataclasses.dataclass
 class Log:
-    """Reads metrics one step behind, checks them, and hands them on."""
+    """Reads metrics some steps behind, checks them, and hands them on."""
 
     config: ExperimentConfig
     file: MetricsFile
@@ -43,7 +47,9 @@ class Log:
     store: CheckpointStore
     num_steps: int
     corrupt: CorruptCount = dataclasses.field(default_factory=CorruptCount)
-    _waiting: tuple[int, Metrics] | None = None
+    _waiting: collections.deque[tuple[int, Metrics]] = dataclasses.field(
+        default_factory=collections.deque
+    )
     _far: bool = dataclasses.field(default_factory=lambda: jax.default_backend() != "cpu")
     _eval_seconds: float = 0.0  # What the last evaluation took.
 
@@ -52,33 +58,57 @@ class Log:
         if self._far:
             for value in metrics.values():
                 value.copy_to_host_async()  # They are here when they are asked for.
-        self._waiting = (step, metrics)
+        self._waiting.append((step, metrics))
         self.meter.waited(data_seconds)
 
-    def read_pending(self) -> None:
-        """Waits for the metrics of the step dispatched last, checks them, and logs if due."""
-        if self._waiting is None:
+    def read_pending(self, *, to_the_end: bool = False) -> None:
+        """Checks the metrics of steps that have been dispatched, and logs those that are due.
+
+        Waits for the device only where it would get too far behind: a step that failed leaves the
+        state as it is, so nothing is lost by reading that late.
+
+        Args:
+          to_the_end: waits for all of them, ahead of what needs them: saving, and evaluating.
+        """
+        # Several processes must find out about a failure after the same step.
+        ahead = self.meter.steps_in(_AHEAD_SECONDS) if jax.process_count() == 1 else 1
+        if to_the_end:
+            count = len(self._waiting)
+        elif len(self._waiting) <= ahead:
             return
-        step, metrics = self._waiting
-        self._waiting = None
-        # Not jax.device_get, which takes four times as long for a handful of numbers.
-        values = {name: float(np.asarray(value)) for name, value in metrics.items()}
+        else:
+            # More than one at a time: every wait is a switch between threads, and costs as much.
+            count = len(self._waiting) - max(ahead // 2, 1)
+        if not count:
+            return
+        read = [self._waiting.popleft() for _ in range(count)]
+        jax.block_until_ready(read[-1][1][TAKEN])
+        for step, metrics in read:
+            due = step % self.config.trainer.log_every == 0
+            if due or not np.asarray(metrics[TAKEN]):
+                self._entry(step, _values(metrics), read[-1][0])
+        done, metrics = read[-1]
+        self.meter.start(done)
+        if self.progress.shows(done, due=False):
+            self._show(done, _values(metrics), self.meter.speed(done))
+
+    def _entry(self, step: int, values: dict[str, float], done: int) -> None:
+        """Logs the metrics of a step; `done` is the newest step that the device is known to have
+        done by now, up to which the speed is measured."""
         self._check_finite(step, values)
-        self.meter.start(step)
-        due = step % self.config.trainer.log_every == 0
-        shown = self.progress.shows(step, due=due)
-        if not due and not shown:
-            return
-        speed = self.meter.end_interval(step) if due else self.meter.speed(step)
-        if shown:
-            left = self._seconds_left(step)
-            self.progress.update(step, values["loss"], values["learning_rate"], speed, left)
-        if due:
-            timing = {} if speed is None else speed.timing()
-            if len(self.corrupt):
-                # Of this process, since it started; so it is no property of the trajectory.
-                timing["corrupt_examples"] = len(self.corrupt)
-            self._write(step, "train", values, timing)
+        self.meter.start(done)
+        speed = self.meter.end_interval(done)
+        if self.progress.shows(step, due=True):
+            self._show(step, values, speed)
+        timing = {} if speed is None else speed.timing()
+        if len(self.corrupt):
+            # Of this process, since it started; so it is no property of the trajectory.
+            timing["corrupt_examples"] = len(self.corrupt)
+        self._write(step, "train", values, timing)
+
+    def _show(self, step: int, values: Mapping[str, float], speed: Speed | None) -> None:
+        left = self._seconds_left(step)
+        self.progress.update(step, values["loss"], values["learning_rate"], speed, left)
 
     def evaluation(self, step: int, means: Mapping[str, float], seconds: float) -> None:
         """Logs an evaluation."""
@@ -134,6 +164,11 @@ class Log:
             "--config.schedule.base_lr, or a tighter --config.optimizer.max_norm.",
             step,
         )
+
+
+def _values(metrics: Metrics) -> dict[str, float]:
+    # Not jax.device_get, which takes four times as long for a handful of numbers.
+    return {name: float(np.asarray(value)) for name, value in metrics.items() if name != TAKEN}
 
 
 def _left_out(result: Mapping[str, Any]) -> str:

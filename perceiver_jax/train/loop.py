@@ -3,9 +3,9 @@
 The order inside the loop is fixed, and resuming rests on it. For every step:
 
   1. take the step's batch, and dispatch the step; the device works from here on;
-  2. read the metrics of the step before (one behind, so that the device never waits for us),
-     stop if they are not finite, and log them if they are due;
-  3. where something is due after this step: read its own metrics too, save, then evaluate.
+  2. read the metrics of steps before (one behind, or as many as the device does in a moment, so
+     that it never waits for us), stop if they are not finite, and log them if they are due;
+  3. where something is due after this step: read all metrics up to its own, save, then evaluate.
 
 Checkpoints that the rule does not keep are deleted after both (train/retention.py), as it goes by
 what evaluations found, and only when the save is done.
@@ -18,7 +18,7 @@ alone, so the state, and the file but for its timing, end up as if nothing had h
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -164,18 +164,24 @@ def _train(
 
     # ---- Loop ------------------------------------------------------------------------------------
     corrupt = CorruptCount(trainer.max_corrupt_examples, report=progress.message)
-    batches = train_batches(
-        config.data,
-        parts.train_source,
-        batch_size=trainer.batch_size,
-        seed=trainer.seed,
-        start_step=first_step,
-        stop_step=num_steps,
-        shard=shard,
-        threads=trainer.reader_threads,
-        processes=trainer.reader_processes,
-        prefetch=trainer.prefetch_batches,
-        corrupt=corrupt,
+
+    def read_batches(start: int, stop: int, *, threads: int, processes: int = 0) -> Iterator[Any]:
+        return train_batches(
+            config.data,
+            parts.train_source,
+            batch_size=trainer.batch_size,
+            seed=trainer.seed,
+            start_step=start,
+            stop_step=stop,
+            shard=shard,
+            threads=threads,
+            processes=processes,
+            prefetch=trainer.prefetch_batches,
+            corrupt=corrupt,
+        )
+
+    batches = read_batches(
+        first_step, num_steps, threads=trainer.reader_threads, processes=trainer.reader_processes
     )
     peak = devices_peak(trainer.precision)
     meter = Meter(num_steps=num_steps, batch_size=trainer.batch_size, peak=peak)
@@ -248,7 +254,6 @@ def _train(
     with StopRequest() as stop:
         try:
             step = first_step
-            in_flight: dict[int, Any] = {}  # The batches of the last two steps.
             evaluated = True
             if eval_due(step) and not metrics_file.has(step, trainer.eval_split):
                 evaluated = run_evaluation(state, step)
@@ -256,18 +261,16 @@ def _train(
                 profiler.before(step + 1, metrics)
                 with annotated(step + 1):
                     waited = time.monotonic()
-                    read = next(batches)
-                    batch = hand_over(read, mesh)
+                    batch = hand_over(next(batches), mesh)
                     waited = time.monotonic() - waited
                     state, metrics = train_step(state, batch, np.int32(step))
                 step += 1
-                in_flight = {step - 1: in_flight.get(step - 1), step: read}
                 profiler.after(step, metrics)
                 if step == first_step + 1:
                     # Here, where the device has something to do meanwhile.
                     meter.step_flops = step_flops(parts.model, config.task, abstract, batch)
-                log.read_pending()
                 log.pending(step, metrics, waited)
+                log.read_pending()
                 store.look()
                 if on_step is not None:
                     on_step(step)
@@ -275,14 +278,14 @@ def _train(
                 last = votes.vote(stop.requested) is not None or step == num_steps
                 save_due = last or step % trainer.checkpoint_every == 0
                 if save_due or eval_due(step):
-                    log.read_pending()
+                    log.read_pending(to_the_end=True)
                 if save_due:
                     save(state, step)
                 if eval_due(step) and votes.agreed is None:
                     evaluated = run_evaluation(state, step)
 
             if votes.agreed is not None:
-                log.read_pending()
+                log.read_pending(to_the_end=True)
                 if saved_step != step:
                     save(state, step)
                 store.wait()
@@ -296,7 +299,8 @@ def _train(
             metrics_file.complete()
         except TrainingDiverged as error:
             # The state has stayed that of the step that failed; see make_train_step.
-            raise diverged.kept(error, workdir.path, config, state, in_flight[error.step]) from None
+            (batch,) = read_batches(error.step - 1, error.step, threads=0)
+            raise diverged.kept(error, workdir.path, config, state, batch) from None
         finally:
             log.close()
             store.close()

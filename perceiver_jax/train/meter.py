@@ -90,6 +90,11 @@ class Meter:
         self._begin(step)
         return speed
 
+    def steps_in(self, seconds: float) -> int:
+        """Returns how many steps are done in that time, at least 1 and at most 32."""
+        steps, training = self._before
+        return min(max(int(seconds * steps / training), 1), 32) if training > 0 else 1
+
     def seconds_left(self, step: int) -> float | None:
         """Estimates how long the steps that are left take; evaluations come on top.
 

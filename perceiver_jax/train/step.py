@@ -18,11 +18,12 @@ from perceiver_jax.train.sharding import gathered
 from perceiver_jax.train.state import Model, TrainState, step_key
 from perceiver_jax.zoo import Execution, Remat
 
-Metrics = dict[str, jax.Array]  # [] float32 by name
+Metrics = dict[str, jax.Array]  # [] float32 by name, and TAKEN
 TrainStep = Callable[[TrainState, Batch, jax.typing.ArrayLike], tuple[TrainState, Metrics]]
 EvalStep = Callable[[TrainState, Batch], dict[str, Mean]]
 
 MUST_BE_FINITE = ("loss", "gradient_norm", "parameter_norm")  # Metrics of every step.
+TAKEN = "taken"  # Among the metrics: [] bool, whether the step was taken. No metric to be logged.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +101,7 @@ def make_train_step(
         for name in MUST_BE_FINITE:
             good &= jnp.isfinite(metrics[name])
         kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), following, state)
-        return kept, metrics
+        return kept, {**metrics, TAKEN: good}
 
     return jax.jit(
         train_step,
