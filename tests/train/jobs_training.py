@@ -1,0 +1,61 @@
+"""Training, for the processes that `processes.py` starts."""
+
+import dataclasses
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from perceiver_jax.train.assemble import assemble
+from perceiver_jax.train.config import ExperimentConfig, MeshConfig
+from perceiver_jax.train.interrupt import Interrupted
+from perceiver_jax.train.loop import train
+from tests.train.equivalent import experiment, five_steps
+
+LAYOUT = MeshConfig(data=1, fsdp=2, tensor=2)  # Parameters split over both processes.
+
+
+def run_of(num_steps: int) -> ExperimentConfig:
+    """The run that the tests interrupt: 12 steps, evaluated and saved on the way."""
+    config = experiment()
+    trainer = dataclasses.replace(
+        config.trainer,
+        num_steps=num_steps,
+        log_every=1,
+        eval_every=6,
+        checkpoint_every=4,
+        report=False,
+        mesh=MeshConfig(data=-1, fsdp=2, min_split=0) if jax.device_count() > 1 else MeshConfig(),
+    )
+    return dataclasses.replace(config, trainer=trainer)
+
+
+def everything(workdir: str) -> dict[str, Any]:
+    """Five steps; then a run that is told to stop on one process, at step 5."""
+    losses, params = five_steps(assemble(experiment(LAYOUT)))
+    steps = [losses, {path: value.tolist() for path, value in params.items()}]
+    before = signal.getsignal(signal.SIGTERM)
+
+    def preempt(step: int) -> None:
+        if step == 5 and jax.process_index() == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        train(run_of(12), workdir, on_step=preempt)
+        stopped = None
+    except Interrupted as error:
+        stopped = [error.exit_code, str(error)]
+    signal.signal(signal.SIGTERM, before)
+    refused = None
+    try:
+        train(run_of(13), workdir)
+    except Exception as error:  # of every process
+        refused = [type(error).__name__, str(error)]
+    return {"steps": steps, "stopped": stopped, "refused": refused}
+
+
+def finish(workdir: str) -> dict[str, Any]:
+    """The rest of the run."""
+    return train(run_of(12), Path(workdir))

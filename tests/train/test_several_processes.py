@@ -1,0 +1,84 @@
+"""Two processes with two devices each train what one device trains, and hand over to it."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from perceiver_jax.checkpoints.store import CheckpointStore
+from perceiver_jax.train.assemble import assemble
+from perceiver_jax.train.loop import train
+from perceiver_jax.train.metrics import read_metrics
+from tests.train.equivalent import assert_equal, experiment, five_steps
+from tests.train.jobs_training import run_of
+from tests.train.processes import run_processes
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
+QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}  # Compiles in half the time.
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shared") / "run"
+
+
+@pytest.fixture(scope="module")
+def both(workdir: Path) -> list[dict[str, Any]]:
+    """What each of the two processes found."""
+    return run_processes(
+        "tests.train.jobs_training:everything", {"workdir": str(workdir)}, processes=2, devices=2,
+        environment=QUICK,
+    )  # fmt: skip
+
+
+@pytest.mark.core
+def test_they_compute_what_one_device_does(both: list[dict[str, Any]]) -> None:
+    expected = five_steps(assemble(experiment(), devices=jax.devices()[:1]))
+    for found in both:
+        losses, params = found["steps"]
+        params = {path: np.asarray(value) for path, value in params.items()}
+        assert_equal((losses, params), expected)
+
+
+@pytest.mark.core
+def test_a_signal_to_one_stops_both_and_one_process_goes_on(
+    both: list[dict[str, Any]], workdir: Path, tmp_path: Path
+) -> None:
+    # One step after the signal, with the status that means "start me again".
+    for found in both:
+        assert (
+            found["stopped"][0] == 75
+            and "Stopped at step 6 of 12, and saved" in found["stopped"][1]
+        )
+    store = CheckpointStore(workdir / "checkpoints", read_only=True)
+    assert store.steps() == [4, 6]
+    store.close()
+    assert sorted(path.name for path in workdir.iterdir() if path.name != ".lock") == [
+        "checkpoints", "config.json", "environment.jsonl", "initial_weights.json", "metrics.jsonl",
+    ]  # fmt: skip
+
+    # One process, one device: the same examples in the same order, so the same curve.
+    (final,) = run_processes(
+        "tests.train.jobs_training:finish", {"workdir": str(workdir)}, processes=1,
+        environment=QUICK,
+    )  # fmt: skip
+    whole = train(run_of(12), tmp_path / "whole")
+    for name in ("step", "split", "examples", "num_params"):
+        assert final[name] == whole[name]
+    found, expected = (
+        read_metrics(each / "metrics.jsonl") for each in (workdir, tmp_path / "whole")
+    )
+    assert [(e["step"], e["split"]) for e in found] == [(e["step"], e["split"]) for e in expected]
+    assert len(found) == 14
+    for ours, theirs in zip(found, expected, strict=True):
+        for name in ("loss", "top_1", "learning_rate"):
+            if name in theirs:
+                np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-5)
+
+
+def test_both_are_refused_another_experiment(both: list[dict[str, Any]]) -> None:
+    for found in both:
+        assert "Error" in found["refused"][0]
+        assert "trainer.num_steps: 12 there, 13 now" in found["refused"][1]
