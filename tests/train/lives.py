@@ -110,7 +110,7 @@ def main() -> None:
             if os.read(reading, 1) != b".":
                 break  # It waits at its last step, or has ended.
         if count % 4 == 3:
-            patience = time.monotonic() + 20  # It may be waiting at its last step.
+            patience = time.monotonic() + 3  # It may be waiting at its last step.
             while not in_progress(killed) and time.monotonic() < patience:
                 time.sleep(0.001)
         else:
