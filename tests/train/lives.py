@@ -46,7 +46,7 @@ def live(workdir: Path, progress: int, last_step: int | None) -> None:
     perceiver_jax.report.curves.draw_curves = lambda *_, **__: None  # slower than the training
 
     def on_step(step: int) -> None:
-        os.write(progress, b".")
+        os.write(progress, b"!" if step == last_step else b".")
         if step == last_step:
             time.sleep(3600)
 
@@ -107,9 +107,10 @@ def main() -> None:
         delay = choose.uniform(0, 0.05) if steps else choose.uniform(0, 1.5)
         number, reading = start(killed, log, last_step=48)
         for _ in range(steps):
-            os.read(reading, 1)
+            if os.read(reading, 1) != b".":
+                break  # It waits at its last step, or has ended.
         if count % 4 == 3:
-            patience = time.monotonic() + 20  # It may be waiting at its last step.
+            patience = time.monotonic() + 3  # It may be waiting at its last step.
             while not in_progress(killed) and time.monotonic() < patience:
                 time.sleep(0.001)
         else:
