@@ -255,7 +255,8 @@ def _train(
         try:
             step = first_step
             evaluated = True
-            if eval_due(step) and not metrics_file.has(step, trainer.eval_split):
+            told = processes.agree(metrics_file.has(step, trainer.eval_split))[0]
+            if eval_due(step) and not told:
                 evaluated = run_evaluation(state, step)
             while step < num_steps and evaluated and votes.agreed is None:
                 profiler.before(step + 1, metrics)
