@@ -49,7 +49,7 @@ EXTRAS = {
     "tensorflow": ["tensorflow>=2.20"],
     # trainer.writers: metrics in other places, beside metrics.jsonl.
     "tensorboard": ["tensorboardX>=2.6.5"],
-    "wandb": ["wandb>=0.19"],
+    "wandb": ["wandb>=0.31"],
     "docs": ["mkdocs-material>=9.6"],
 }
 EXTRAS["dev"] = [

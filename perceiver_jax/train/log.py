@@ -83,21 +83,20 @@ class Log:
             return
         read = [self._waiting.popleft() for _ in range(count)]
         jax.block_until_ready(read[-1][1][TAKEN])
-        for step, metrics in read:
-            due = step % self.config.trainer.log_every == 0
-            if due or not np.asarray(metrics[TAKEN]):
-                self._entry(step, _values(metrics), read[-1][0])
         done, metrics = read[-1]
+        due = {step for step, _ in read if step % self.config.trainer.log_every == 0}
         self.meter.start(done)
+        # Up to the newest step that is known to be done, a little after those that are due.
+        speed = self.meter.end_interval(done) if due else None
+        for step, each in read:
+            if step in due or not np.asarray(each[TAKEN]):
+                self._entry(step, _values(each), speed)
         if self.progress.shows(done, due=False):
             self._show(done, _values(metrics), self.meter.speed(done))
 
-    def _entry(self, step: int, values: dict[str, float], done: int) -> None:
-        """Logs the metrics of a step; `done` is the newest step that the device is known to have
-        done by now, up to which the speed is measured."""
+    def _entry(self, step: int, values: dict[str, float], speed: Speed | None) -> None:
+        """Logs the metrics of a step."""
         self._check_finite(step, values)
-        self.meter.start(done)
-        speed = self.meter.end_interval(done)
         if self.progress.shows(step, due=True):
             self._show(step, values, speed)
         timing = {} if speed is None else speed.timing()

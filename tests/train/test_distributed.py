@@ -189,5 +189,5 @@ def test_a_failure_after_joining_ends_the_process_at_once() -> None:
     for number, text in enumerate(errors):
         assert f"process {number} of 2 has joined in" in text
         assert "1 of the 2 cpu devices are its own" in text
-        assert "error: The work directory /dev/null/never" in text
+        assert "The work directory /dev/null/never cannot be made" in text
         assert "so all of them end" in text and "Traceback" not in text

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from perceiver_jax import zoo
 from perceiver_jax.data.loader import train_batches
 from perceiver_jax.errors import ConfigError
 from perceiver_jax.train.assemble import assemble
@@ -131,7 +132,7 @@ def test_bfloat16_is_float32_within_its_rounding() -> None:
         parts = assemble(experiment(precision=precision), devices=jax.devices()[:1])
         state = parts.state.create()
         compute = make_gradients(
-            parts.model, parts.config.task, seed=0, placed=state, mesh=parts.mesh,
+            parts.model, parts.config.task, seed=0, placed=parts.placed, mesh=parts.mesh,
             options=parts.options,
         )  # fmt: skip
         gradients, _, means = jax.jit(compute)(state, put_batch(first_batch(parts), parts.mesh))
@@ -215,3 +216,22 @@ def test_the_state_is_donated() -> None:
     state = parts.state.create()
     step(state, put_batch(batch, parts.mesh), np.int32(0))
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
+
+
+@pytest.mark.usefixtures("quick_compilation")
+def test_batch_norm_takes_its_statistics_over_the_whole_batch() -> None:
+    """Two examples a device would give others."""
+    config = experiment()
+    pixels = zoo.ImageConfig(
+        (8, 8), channels=1, prep="conv", prep_channels=3, spatial_downsample=4,
+        position=zoo.FourierConfig(num_bands=2),
+    )  # fmt: skip
+    model = dataclasses.replace(config.model, preprocessor=pixels)
+    found = []
+    for devices in (jax.devices()[:1], jax.devices()):
+        parts = assemble(dataclasses.replace(config, model=model), devices=devices)
+        batch = put_batch(first_batch(parts), parts.mesh)
+        state, _ = parts.train_step()(parts.state.create(), batch, np.int32(0))
+        found.append(jax.device_get(state.model_state))
+    assert any("batchnorm" in module for module in found[0])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *found)
