@@ -19,6 +19,7 @@ from perceiver_jax.report.sections import (
     environment,
     mistakes,
     results,
+    starting_weights,
     summary,
     throughput,
 )
@@ -28,7 +29,8 @@ COMPARISON_FILE = "comparison.html"
 
 # Modules with a TITLE and a `render(context)`, in the order in which they stand on the page.
 SINGLE: tuple[ModuleType, ...] = (
-    summary, results, curves, classes, mistakes, attention, configuration, throughput, environment
+    summary, results, curves, classes, mistakes, attention, starting_weights, configuration,
+    throughput, environment,
 )  # fmt: skip
 COMPARISON: tuple[ModuleType, ...] = (results, curves, configuration, throughput, environment)
 
@@ -51,7 +53,8 @@ def write_report(
         such as the checkpoint, is missing on the page, with the reason.
     """
     run = read_run(workdir)
-    text = _compose(run.label, SINGLE, Context([run], limits or Limits()), _status(run))
+    sections = [each for each in SINGLE if each is not starting_weights or each.applies(run)]
+    text = _compose(run.label, sections, Context([run], limits or Limits()), _status(run))
     return _write(text, Path(workdir) / FILE if out is None else Path(out))
 
 

@@ -26,6 +26,8 @@ from perceiver_jax.checkpoints.processes import ALONE, Processes, first_given
 from perceiver_jax.errors import CheckpointError, ConfigError, UserError
 from perceiver_jax.train.config import ExperimentConfig, changes_trajectory
 
+INITIAL_WEIGHTS = "initial_weights.json"
+
 
 class Workdir:
     """A work directory, claimed for one experiment until `close`.
@@ -55,7 +57,7 @@ class Workdir:
         """
         self.path = Path(path).absolute()
         self.config_path = self.path / "config.json"
-        self.initial_weights_path = self.path / "initial_weights.json"
+        self.initial_weights_path = self.path / INITIAL_WEIGHTS
         self.metrics_path = self.path / "metrics.jsonl"
         self.checkpoints_path = self.path / "checkpoints"
         self.final_metrics_path = self.path / "final_metrics.json"

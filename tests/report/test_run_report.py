@@ -328,3 +328,36 @@ def test_an_ended_run_does_not_fail_for_want_of_a_report(
     found = parse((copied / "report.html").read_text())
     assert _titles(found)[:2] == ["Result", "Confusion matrix"]
     assert "Curves, because RuntimeError was raised: nobody" in found.all("footer")[0].text()
+
+
+def test_a_fine_tuned_run_says_what_it_started_with(perceiver_run: Path, tmp_path: Path) -> None:
+    origins = {
+        "checkpoint": "weights/<a>.safetensors",
+        "format": "a safetensors file",
+        "counts": {
+            "loaded": {"modules": 28, "arrays": 54, "values": 71142},
+            "initialised": {"modules": 1, "arrays": 2, "values": 325},
+        },
+        "frozen": ["perceiver_encoder"],
+        "learning_rates": ["*/output=3"],
+        "config_differences": [{"name": "decoder.num_classes", "checkpoint": "10", "model": "5"}],
+        "arrays": [
+            {"origin": "loaded", "module": "perceiver_encoder/~/mlp"},
+            {"origin": "initialised", "module": "basic_decoder/output"},
+        ],
+    }
+    workdir = tmp_path / "run"
+    shutil.copytree(perceiver_run, workdir)
+    config = json.loads((workdir / "config.json").read_text())
+    (workdir / "config.json").write_text(json.dumps({**config, "frozen": ["perceiver_encoder"]}))
+    (workdir / "initial_weights.json").write_text(json.dumps(origins))
+    page = _report(workdir, tmp_path / "page.html", limits=Limits(examples=1))
+    assert "Starting weights" in _titles(page)
+    text = page.text()
+    for words in ("weights/<a>.safetensors", "71,142", "basic_decoder/output", "*/output=3",
+                  "decoder.num_classes"):  # fmt: skip
+        assert words in text
+    assert "perceiver_encoder/~/mlp" not in text  # loaded, as expected: a count will do
+    (workdir / "initial_weights.json").write_text("{")
+    page = _report(workdir, tmp_path / "page.html", limits=Limits(examples=1))
+    assert "initial_weights.json cannot be read" in page.text()
