@@ -8,10 +8,12 @@ from typing import Any
 
 import jax
 
+from perceiver_jax.errors import DataError
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig, MeshConfig
 from perceiver_jax.train.interrupt import Interrupted
 from perceiver_jax.train.loop import train
+from tests.train import fake
 from tests.train.equivalent import experiment, five_steps
 
 LAYOUT = MeshConfig(data=1, fsdp=2, tensor=2)  # Parameters split over both processes.
@@ -54,6 +56,16 @@ def everything(workdir: str) -> dict[str, Any]:
     except Exception as error:  # of every process
         refused = [type(error).__name__, str(error)]
     return {"steps": steps, "stopped": stopped, "refused": refused}
+
+
+def fail_on_one(workdir: str) -> None:
+    """A run in which process 1 fails by itself, some steps after a checkpoint."""
+
+    def fail(step: int) -> None:
+        if step == 9 and jax.process_index() == 1:
+            raise DataError("this process cannot read its part")
+
+    train(fake.experiment(), workdir, model=fake.MLP(), on_step=fail)
 
 
 def finish(workdir: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from perceiver_jax.train.loop import train
 from perceiver_jax.train.metrics import read_metrics
 from tests.train.equivalent import assert_equal, experiment, five_steps
 from tests.train.jobs_training import run_of
-from tests.train.processes import run_processes
+from tests.train.processes import run_processes, start_processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}  # Compiles in half the time.
@@ -82,3 +82,16 @@ def test_both_are_refused_another_experiment(both: list[dict[str, Any]]) -> None
     for found in both:
         assert "Error" in found["refused"][0]
         assert "trainer.num_steps: 12 there, 13 now" in found["refused"][1]
+
+
+def test_one_that_fails_alone_ends_at_once(tmp_path: Path) -> None:
+    """After a checkpoint: closing must not ask the other, which waits for it in the next step."""
+    with start_processes(
+        "tests.train.jobs_training:fail_on_one", {"workdir": str(tmp_path / "run")}, processes=2,
+        results=tmp_path, environment=QUICK,
+    ) as running:  # fmt: skip
+        codes = running.wait()
+        errors = running.output(1)[1]
+    assert codes[1] == 1 and codes[0] != 0
+    assert "DataError: this process cannot read its part" in errors
+    assert (tmp_path / "run" / "checkpoints" / "6").is_dir()
