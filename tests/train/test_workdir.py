@@ -124,6 +124,28 @@ def test_metrics_that_were_deleted_are_written_anew(tmp_path: Path) -> None:
     assert [entry["loss"] for entry in read_metrics(path)] == [1.0, 0.5, 0.25]
 
 
+def test_metrics_that_were_deleted_from_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, lines = tmp_path / "metrics.jsonl", list[str]()
+    metrics = MetricsFile(path, last_step=0, report=lines.append)
+    metrics.write(1, "train", {"loss": 1.0}, {})
+    path.unlink()
+
+    def write_bytes(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    metrics.write(2, "train", {"loss": 0.5}, {})
+    assert len(lines) == 1 and "what is to be written waits" in lines[0]
+    with pytest.raises(CheckpointError, match="No space left"):
+        metrics.complete()
+    monkeypatch.undo()
+    metrics.complete()
+    metrics.close()
+    assert [entry["loss"] for entry in read_metrics(path)] == [1.0, 0.5]
+
+
 def test_metrics_that_cannot_be_written_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
