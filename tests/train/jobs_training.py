@@ -11,10 +11,13 @@ import jax
 from perceiver_jax.errors import DataError
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig, MeshConfig
+from perceiver_jax.train.diverged import replay
 from perceiver_jax.train.interrupt import Interrupted
+from perceiver_jax.train.log import TrainingDiverged
 from perceiver_jax.train.loop import train
 from tests.train import fake
 from tests.train.equivalent import experiment, five_steps
+from tests.train.test_diverged import BreaksAtStep
 
 LAYOUT = MeshConfig(data=1, fsdp=2, tensor=2)  # Parameters split over both processes.
 
@@ -66,6 +69,20 @@ def fail_on_one(workdir: str) -> None:
             raise DataError("this process cannot read its part")
 
     train(fake.experiment(), workdir, model=fake.MLP(), on_step=fail)
+
+
+def diverge(workdir: str) -> dict[str, Any]:
+    """A run whose ninth step is not finite, and the replay of that step."""
+    config = fake.experiment(
+        trainer__mesh__data=1, trainer__mesh__fsdp=-1, trainer__mesh__min_split=0
+    )
+    message, lines = "", list[str]()
+    try:
+        train(config, workdir, model=BreaksAtStep())
+    except TrainingDiverged as error:
+        message = str(error)
+    failed = replay(workdir, model=BreaksAtStep(), report=lines.append)
+    return {"message": message, "failed": failed, "lines": lines}
 
 
 def finish(workdir: str) -> dict[str, Any]:
