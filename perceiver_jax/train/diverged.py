@@ -141,8 +141,8 @@ def replay(
 ) -> bool:
     """Runs a step that failed once more, and reports where it went wrong.
 
-    On as many devices and processes as there are now. Operation by operation, which finds the line
-    of code, it runs in one process only: there, those that saw no bad value would wait for the rest.
+    On as many devices and processes as there are now. The line of code is looked for in one process
+    only: of several, those that come upon no bad value would wait for the rest.
 
     Args:
       workdir: of the run.
