@@ -198,6 +198,18 @@ def test_one_of_several_processes_claims_and_writes(tmp_path: Path) -> None:
     assert read_metrics(path / "metrics.jsonl") == [entry]
 
 
+def test_processes_with_different_experiments_are_refused(tmp_path: Path) -> None:
+    def body(processes: GivenProcesses) -> None:
+        every = 6 if processes.primary else 7  # Only what is written when: they would wait.
+        Workdir(tmp_path / "run", experiment(trainer__checkpoint_every=every), processes=processes)
+
+    first, second = together(body, body)
+    assert isinstance(first, ConfigError) and "have different configurations." in str(first)
+    assert isinstance(second, ConfigError)
+    assert "trainer.checkpoint_every: 6 in process 0, 7 here" in str(second)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("reason", ["in use", "another experiment", "not shared"])
 def test_no_process_goes_on_if_one_is_refused(tmp_path: Path, reason: str) -> None:
     path = tmp_path / "run"
