@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from perceiver_jax.errors import DataError
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig, MeshConfig
 from perceiver_jax.train.diverged import replay
+from perceiver_jax.train.initial import start_of_run
 from perceiver_jax.train.interrupt import Interrupted
 from perceiver_jax.train.log import TrainingDiverged
 from perceiver_jax.train.loop import train
@@ -83,6 +85,15 @@ def diverge(workdir: str) -> dict[str, Any]:
         message = str(error)
     failed = replay(workdir, model=BreaksAtStep(), report=lines.append)
     return {"message": message, "failed": failed, "lines": lines}
+
+
+def from_checkpoint(checkpoint: str) -> dict[str, Any]:
+    """The parameters that a run starts with, split over the processes; whole."""
+    parts = assemble(dataclasses.replace(experiment(LAYOUT), checkpoint=checkpoint))
+    state, _ = start_of_run(parts, report=lambda line: None)
+    whole = jax.sharding.NamedSharding(parts.mesh, jax.sharding.PartitionSpec())
+    params = jax.jit(lambda params: params, out_shardings=whole)(state.params)
+    return jax.tree.map(lambda array: np.asarray(array).tolist(), params)
 
 
 def finish(workdir: str) -> dict[str, Any]:

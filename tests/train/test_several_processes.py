@@ -7,6 +7,8 @@ import jax
 import numpy as np
 import pytest
 
+from perceiver_jax import config as config_lib
+from perceiver_jax.checkpoints.load import load_checkpoint
 from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.diverged import replay
@@ -118,3 +120,22 @@ def test_a_step_that_fails_is_kept_and_replayed_by_both(tmp_path: Path) -> None:
     lines: list[str] = []
     assert replay(tmp_path / "run", model=BreaksAtStep(), report=lines.append)
     assert "outputs * jnp.log(self.step" in lines[-1]
+
+
+def test_both_start_from_a_checkpoint(tmp_path: Path) -> None:
+    config = experiment()
+    store = CheckpointStore(tmp_path / "run" / "checkpoints")
+    state = assemble(config, devices=jax.devices()[:1]).state.create()
+    store.save(1, state, config_lib.to_dict(config))
+    store.wait()
+    store.close()
+    saved = load_checkpoint(tmp_path / "run").params
+    found = run_processes(
+        "tests.train.jobs_training:from_checkpoint", {"checkpoint": str(tmp_path / "run")},
+        processes=2, devices=2, environment=QUICK,
+    )  # fmt: skip
+    for each in found:
+        assert each.keys() == saved.keys()
+        for module, arrays in saved.items():
+            for name, array in arrays.items():
+                np.testing.assert_array_equal(np.float32(each[module][name]), array)
