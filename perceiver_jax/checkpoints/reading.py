@@ -79,8 +79,8 @@ class Reader:
         return restored[ARRAYS]
 
     def abstract(self, path: Path) -> Any:
-        """Returns what lies in a checkpoint, as nested dicts of shapes on the default device."""
-        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        """Returns what lies in a checkpoint, as nested dicts of shapes on one device here."""
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         try:
             with ocp.StandardCheckpointer() as reader:
                 metadata = reader.metadata(path / STATE)

@@ -141,7 +141,7 @@ class Saver:
         return outcome
 
     def close(self) -> None:
-        """Frees the threads; call `settle` first."""
+        """Frees the threads; call `settle` or `join` first."""
         self._clear()
         self._checkpointer.close()
 

@@ -165,10 +165,15 @@ class CheckpointStore:
             self._saver.join()
 
     def close(self) -> None:
-        """Waits and frees the threads; a save that failed is reported, not raised."""
+        """Waits and frees the threads; a save that failed is reported, not raised.
+
+        Asks no other process: one that fails on its own closes too, and would wait for an answer
+        from the others, which wait for it in their next step.
+        """
         if self._saver is not None:
-            outcome = self._saver.settle()
-            if outcome is not None and outcome.failure is not None and not outcome.reported:
+            self._saver.join()
+            outcome = self._saver.news()
+            if outcome is not None and outcome.failure is not None:
                 self._report(self._words(outcome))
             self._saver.close()
             self._saver = None

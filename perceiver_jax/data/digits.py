@@ -72,7 +72,7 @@ class DigitsConfig:
         return {**example, "image": image}
 
     def class_names(self) -> tuple[str, ...]:
-        """Returns "0" to "9"."""
+        """Returns the digits as text, in the order of the labels."""
         return tuple(map(str, self.digits))
 
     def picture(self, example: Example) -> np.ndarray:

@@ -99,7 +99,7 @@ def _debug_step(workdir: str | None, with_config: bool) -> int:
         raise UserError("--debug_step needs the run that failed: --workdir=DIR.")
     if with_config:
         raise UserError("--debug_step replays a run with its own config; leave --config away.")
-    distributed.initialize_from_flags()  # on as many hosts as the run had, where it had several
+    distributed.initialize_from_flags()  # on one host or several, as the state needs
     from perceiver_jax.train.diverged import replay
 
     return EXIT_STEP_FAILED if replay(workdir) else 0

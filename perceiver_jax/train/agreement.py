@@ -25,18 +25,6 @@ from perceiver_jax.errors import UserError
 T = TypeVar("T")
 
 
-def agree_all(ok: bool) -> bool:
-    """Returns whether `ok` holds on every process."""
-    return not agree_any(not ok)
-
-
-def agree_any(flag: bool) -> bool:
-    """Returns whether `flag` holds on some process."""
-    if jax.process_count() == 1:
-        return flag
-    return bool(_maximum(np.array([flag], np.int32))[0])
-
-
 def gather(value: Any) -> list[Any]:
     """Returns every process's `value`, in the order of the processes, on all of them.
 

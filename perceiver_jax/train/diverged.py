@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 import safetensors.numpy
+from jax.sharding import NamedSharding
 
 from perceiver_jax import config as config_lib
 from perceiver_jax.atomic import replacing
@@ -30,7 +31,7 @@ from perceiver_jax.train.agreement import AllProcesses
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.log import TrainingDiverged
-from perceiver_jax.train.mesh import put_batch
+from perceiver_jax.train.mesh import REPLICATED, put_batch
 from perceiver_jax.train.sharding import path_name
 from perceiver_jax.train.state import Model, TrainState
 from perceiver_jax.train.step import make_gradients
@@ -140,10 +141,13 @@ def replay(
 ) -> bool:
     """Runs a step that failed once more, and reports where it went wrong.
 
+    On as many devices and processes as there are now. The line of code is looked for in one process
+    only: of several, those that come upon no bad value would wait for the rest.
+
     Args:
       workdir: of the run.
       model: used in place of the one that its config describes.
-      report: takes the findings, as text.
+      report: takes the findings, as text; of several processes, that of the first.
 
     Returns:
       Whether the step failed again.
@@ -151,11 +155,13 @@ def replay(
     Raises:
       UserError: the work directory holds no step that failed, or not all of it.
     """
-    directory = Path(workdir) / "diverged"
+    directory, processes = Path(workdir) / "diverged", AllProcesses()
+    if not processes.primary:
+        report = _say_nothing
     batch = load_batch(directory)
     parts = assemble(read_config(directory), model)
     store = CheckpointStore(
-        directory / "checkpoints", read_only=True, report=report, processes=AllProcesses()
+        directory / "checkpoints", read_only=True, report=report, processes=processes
     )
     try:
         restored = store.restore_latest(parts.state.abstract())
@@ -174,8 +180,9 @@ def replay(
         mesh=parts.mesh,
         options=parts.options,
     )
-    on_devices = put_batch(batch, parts.mesh)
-    gradients, _, means = jax.jit(compute)(state, on_devices)
+    on_devices = put_batch(_own_part(batch), parts.mesh)
+    whole = NamedSharding(parts.mesh, REPLICATED)  # So that every process sees all of it.
+    gradients, _, means = jax.jit(compute, out_shardings=whole)(state, on_devices)
     loss = float(means["loss"].value)
     rows = _gradient_rows(gradients)
     wrong = [row for row in rows if not np.isfinite(row[1])]
@@ -191,8 +198,21 @@ def replay(
     header = ("parameter", "gradient norm")
     report(_indented(tables.render(header, shown, right=header[1:])))
     _report_batch(batch, report)
-    report(f"first bad value:\n{_find(compute, state, on_devices)}")
+    if jax.process_count() > 1:
+        report("The line of code is shown by one process that runs this with --distributed=off.")
+    else:
+        report(f"first bad value:\n{_find(compute, state, on_devices)}")
     return True
+
+
+def _say_nothing(text: str) -> None:
+    pass
+
+
+def _own_part(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """What this process would have read of a batch."""
+    index, count = jax.process_index(), jax.process_count()
+    return jax.tree.map(lambda array: np.split(array, count)[index], dict(batch))
 
 
 def _gradient_rows(gradients: Any) -> list[tuple[str, float]]:

@@ -12,7 +12,7 @@ from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.data.loader import Arrays, CorruptCount, Shard, eval_batches
 from perceiver_jax.errors import CheckpointError
 from perceiver_jax.tasks.base import Mean
-from perceiver_jax.train.agreement import AllProcesses
+from perceiver_jax.train.agreement import AllProcesses, on_process_zero
 from perceiver_jax.train.assemble import Parts, assemble
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.initial import initial_state
@@ -107,7 +107,9 @@ def evaluate_checkpoint(
     try:
         abstract = parts.state.abstract()
         if step == "best":
-            step = best_checkpoint(config, Path(workdir), store.steps())
+            # The run may go on meanwhile: two processes that look could find two answers.
+            best = on_process_zero(lambda: best_checkpoint(config, Path(workdir), store.steps()))
+            step = best
         if step is not None:
             state = store.restore(step, abstract)
         else:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from perceiver_jax import config as config_lib
 from perceiver_jax import zoo
@@ -164,7 +165,13 @@ def _placed(
 
 def _copied(value: Any, like: jax.Array) -> jax.Array:
     """Returns `value` in memory of its own, as the training step gives its state's memory away."""
-    return jax.device_put(jnp.asarray(value, like.dtype), like.sharding, may_alias=False)
+    value = jnp.asarray(value, like.dtype)
+    if like.is_fully_addressable:
+        return jax.device_put(value, like.sharding, may_alias=False)
+    # Over several processes, each of which has read all of it, and places its part.
+    return jax.make_array_from_callback(
+        like.shape, like.sharding, lambda index: np.array(value[index])
+    )
 
 
 def _interpolated(loaded: Checkpoint, model: object, checkpoint: str | Path) -> Checkpoint:

@@ -30,7 +30,8 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     """Returns a mesh over all devices (or those given).
 
     Raises:
-      ConfigError: the axes do not multiply to the number of devices.
+      ConfigError: the axes do not multiply to the number of devices, or `tensor` reaches over
+        several processes.
     """
     devices = jax.devices() if devices is None else devices
     sizes = {axis: getattr(config, axis) for axis in AXES}
@@ -45,9 +46,31 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
             f"(data x fsdp x tensor), and there are {len(devices)}. The three must multiply to "
             f"{len(devices)}; one of them may be -1, which takes what the others leave."
         )
-    return jax.make_mesh(
+    mesh = jax.make_mesh(
         tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
     )
+    check_processes(np.array([device.process_index for device in mesh.devices.flat]), sizes)
+    return mesh
+
+
+def check_processes(processes: np.ndarray, sizes: Mapping[str, int]) -> None:
+    """Raises a `ConfigError` unless the devices of every example belong to one process.
+
+    Devices along `tensor` work on the same examples, and each process reads examples of its own:
+    with several, every device would see others, without any error.
+
+    Args:
+      processes: [devices] the number of the process of each, in the order of the mesh.
+      sizes: of the mesh's axes.
+    """
+    together = processes.reshape(-1, sizes["tensor"])
+    if (together != together[:, :1]).any():
+        raise ConfigError(
+            f"trainer.mesh.tensor={sizes['tensor']} shares the work on an example among several "
+            "processes, and each of them reads only examples of its own. Choose a size that "
+            f"divides the {int(np.sum(processes == processes[0]))} devices of one process (1 "
+            "always fits), and let fsdp or data take the rest."
+        )
 
 
 def check_batch_size(mesh: Mesh, batch_size: int, name: str, accumulate: int = 1) -> None:

@@ -127,7 +127,10 @@ class MetricsFile:
         replacement = self.path.with_name(self.path.name + ".tmp")
         replacement.write_bytes(content)
         os.replace(replacement, self.path)
-        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        # Not before: while the file cannot be made, the old descriptor says that it is to be.
+        self.close()
+        self._descriptor = descriptor
         self._size = len(content)  # What is whole; a line cut off by a full disk is cut away.
         self._unwritten = b""
 
@@ -135,7 +138,6 @@ class MetricsFile:
         assert self._descriptor is not None
         self._check()
         if os.fstat(self._descriptor).st_nlink == 0:  # Deleted: all is still known here.
-            self.close()
             self._open()
         try:
             rest = memoryview(self._unwritten)

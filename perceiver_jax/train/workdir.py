@@ -12,10 +12,11 @@ report.html           all of it on one page
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -53,8 +54,9 @@ class Workdir:
 
         Raises:
           CheckpointError: it cannot be written, or another process uses it.
-          ConfigError: it belongs to another experiment.
+          ConfigError: it belongs to another experiment, or the processes have different ones.
         """
+        _check_same(config, processes)
         self.path = Path(path).absolute()
         self.config_path = self.path / "config.json"
         self.initial_weights_path = self.path / INITIAL_WEIGHTS
@@ -187,14 +189,9 @@ class Workdir:
             if changes_trajectory(path)
         ]
         if changes:
-            shown = "\n".join(
-                f"  {path}: {_short(before)} there, {_short(now)} now"
-                for path, before, now in changes[:20]
-            )
-            more = f"\n  and {len(changes) - 20} more" if len(changes) > 20 else ""
             raise ConfigError(
                 f"The work directory {self.path} belongs to another experiment "
-                f"({old.name!r}):\n{shown}{more}\n"
+                f"({old.name!r}):\n{_listed(changes, 'there', 'now')}\n"
                 "Choose another directory with --workdir=DIR, or delete this one to start over."
             )
 
@@ -245,6 +242,37 @@ def read_config(path: str | os.PathLike[str]) -> ExperimentConfig:
     if not isinstance(config, ExperimentConfig):
         raise ConfigError(f"{file} holds a {type(config).__name__}, not an ExperimentConfig.")
     return config
+
+
+def _check_same(config: ExperimentConfig, processes: Processes) -> None:
+    """Makes sure that all processes of a run were given the same experiment.
+
+    They would compute different things, or wait for each other where only some evaluate or save.
+
+    Raises:
+      ConfigError: they were not; on all of them.
+    """
+    encoded = config_lib.to_dict(config)
+    text = json.dumps(encoded, sort_keys=True)
+    digests = processes.agree(hashlib.sha256(text.encode()).hexdigest())
+    if len(set(digests)) == 1:
+        return
+    first = config_lib.from_dict(processes.agree(encoded)[0])
+    changes = config_lib.diff(first, config)
+    found = f":\n{_listed(changes, 'in process 0', 'here')}" if changes else "."
+    raise ConfigError(
+        f"The processes of this run have different configurations{found}\n"
+        "Start all of them with the same experiment file and the same flags."
+    )
+
+
+def _listed(changes: Sequence[tuple[str, Any, Any]], there: str, here: str) -> str:
+    shown = [
+        f"  {path}: {_short(before)} {there}, {_short(now)} {here}"
+        for path, before, now in changes[:20]
+    ]
+    more = [f"  and {len(changes) - 20} more"] if len(changes) > 20 else []
+    return "\n".join(shown + more)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

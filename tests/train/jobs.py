@@ -83,8 +83,7 @@ def sum_over_devices() -> float:
 def agreements() -> dict[str, Any]:
     first = jax.process_index() == 0
     return {
-        "all": [agreement.agree_all(True), agreement.agree_all(first), agreement.agree_all(False)],
-        "any": [agreement.agree_any(True), agreement.agree_any(first), agreement.agree_any(False)],
+        "gathered": agreement.gather([None, "x"] if first else "a longer one"),
         "broadcast": [
             agreement.broadcast({"words": "größer", "list": [1, None]} if first else 7),
             agreement.broadcast("" if first else "not this"),

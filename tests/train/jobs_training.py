@@ -7,12 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
+from perceiver_jax.errors import DataError
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig, MeshConfig
+from perceiver_jax.train.diverged import replay
+from perceiver_jax.train.initial import start_of_run
 from perceiver_jax.train.interrupt import Interrupted
+from perceiver_jax.train.log import TrainingDiverged
 from perceiver_jax.train.loop import train
+from tests.train import fake
 from tests.train.equivalent import experiment, five_steps
+from tests.train.test_diverged import BreaksAtStep
 
 LAYOUT = MeshConfig(data=1, fsdp=2, tensor=2)  # Parameters split over both processes.
 
@@ -54,6 +61,39 @@ def everything(workdir: str) -> dict[str, Any]:
     except Exception as error:  # of every process
         refused = [type(error).__name__, str(error)]
     return {"steps": steps, "stopped": stopped, "refused": refused}
+
+
+def fail_on_one(workdir: str) -> None:
+    """A run in which process 1 fails by itself, some steps after a checkpoint."""
+
+    def fail(step: int) -> None:
+        if step == 9 and jax.process_index() == 1:
+            raise DataError("this process cannot read its part")
+
+    train(fake.experiment(), workdir, model=fake.MLP(), on_step=fail)
+
+
+def diverge(workdir: str) -> dict[str, Any]:
+    """A run whose ninth step is not finite, and the replay of that step."""
+    config = fake.experiment(
+        trainer__mesh__data=1, trainer__mesh__fsdp=-1, trainer__mesh__min_split=0
+    )
+    message, lines = "", list[str]()
+    try:
+        train(config, workdir, model=BreaksAtStep())
+    except TrainingDiverged as error:
+        message = str(error)
+    failed = replay(workdir, model=BreaksAtStep(), report=lines.append)
+    return {"message": message, "failed": failed, "lines": lines}
+
+
+def from_checkpoint(checkpoint: str) -> dict[str, Any]:
+    """The parameters that a run starts with, split over the processes; whole."""
+    parts = assemble(dataclasses.replace(experiment(LAYOUT), checkpoint=checkpoint))
+    state, _ = start_of_run(parts, report=lambda line: None)
+    whole = jax.sharding.NamedSharding(parts.mesh, jax.sharding.PartitionSpec())
+    params = jax.jit(lambda params: params, out_shardings=whole)(state.params)
+    return jax.tree.map(lambda array: np.asarray(array).tolist(), params)
 
 
 def finish(workdir: str) -> dict[str, Any]:

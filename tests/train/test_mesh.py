@@ -37,6 +37,15 @@ def test_meshes_that_do_not_fit(config: MeshConfig) -> None:
         mesh_lib.make_mesh(config)
 
 
+def test_tensor_stays_within_a_process() -> None:
+    """Each process reads its own examples, so no example may be worked on by two of them."""
+    sizes = {"data": 2, "fsdp": 1, "tensor": 2}
+    mesh_lib.check_processes(np.array([0, 0, 1, 1]), sizes)
+    mesh_lib.check_processes(np.array([0, 1, 2, 3]), {"data": 2, "fsdp": 2, "tensor": 1})
+    with pytest.raises(ConfigError, match=r"tensor=2 shares .* divides the 2 devices of one proc"):
+        mesh_lib.check_processes(np.array([0, 1, 0, 1]), sizes)
+
+
 def test_keys_are_a_function_of_seed_and_step() -> None:
     keys = [jax.random.key_data(step_key(seed, step)) for seed in (0, 1) for step in range(5)]
     assert len({tuple(np.asarray(key)) for key in keys}) == 10

@@ -124,6 +124,28 @@ def test_metrics_that_were_deleted_are_written_anew(tmp_path: Path) -> None:
     assert [entry["loss"] for entry in read_metrics(path)] == [1.0, 0.5, 0.25]
 
 
+def test_metrics_that_were_deleted_from_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, lines = tmp_path / "metrics.jsonl", list[str]()
+    metrics = MetricsFile(path, last_step=0, report=lines.append)
+    metrics.write(1, "train", {"loss": 1.0}, {})
+    path.unlink()
+
+    def write_bytes(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    metrics.write(2, "train", {"loss": 0.5}, {})
+    assert len(lines) == 1 and "what is to be written waits" in lines[0]
+    with pytest.raises(CheckpointError, match="No space left"):
+        metrics.complete()
+    monkeypatch.undo()
+    metrics.complete()
+    metrics.close()
+    assert [entry["loss"] for entry in read_metrics(path)] == [1.0, 0.5]
+
+
 def test_metrics_that_cannot_be_written_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +196,18 @@ def test_one_of_several_processes_claims_and_writes(tmp_path: Path) -> None:
     entry = {"step": 1, "split": "train", "loss": 0.5, "timing": {}}
     assert found == [({"step": 1}, [entry])] * 3
     assert read_metrics(path / "metrics.jsonl") == [entry]
+
+
+def test_processes_with_different_experiments_are_refused(tmp_path: Path) -> None:
+    def body(processes: GivenProcesses) -> None:
+        every = 6 if processes.primary else 7  # Only what is written when: they would wait.
+        Workdir(tmp_path / "run", experiment(trainer__checkpoint_every=every), processes=processes)
+
+    first, second = together(body, body)
+    assert isinstance(first, ConfigError) and "have different configurations." in str(first)
+    assert isinstance(second, ConfigError)
+    assert "trainer.checkpoint_every: 6 in process 0, 7 here" in str(second)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("reason", ["in use", "another experiment", "not shared"])
