@@ -70,6 +70,21 @@ def exit_on_interrupt() -> None:
         signal.signal(signal.SIGINT, _exit_now)
 
 
+def resume_after_termination() -> None:
+    """Makes SIGTERM end the process with the status that means "start me again".
+
+    For the trainer, while it has nothing to save: before its loop, which has a handler of its own,
+    and after it.
+    """
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _exit_to_be_resumed)
+
+
+def _exit_to_be_resumed(number: int, frame: FrameType | None) -> None:
+    os.write(2, b"\nSIGTERM: there is nothing to save; start the same command again.\n")
+    os._exit(EXIT_RESUME)
+
+
 def _exit_now(number: int, frame: FrameType | None) -> None:
     os.write(2, b"\nInterrupted.\n")  # Not print: it may have been print that was interrupted.
     os._exit(EXIT_INTERRUPTED)

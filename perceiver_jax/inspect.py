@@ -86,7 +86,7 @@ def inspect_main(argv: Sequence[str], changes: dict[str, str]) -> None:
         )
     if arguments.json and arguments.markdown:
         raise UserError("Give --json or --markdown, not both.")
-    if arguments.mesh:
+    if arguments.mesh is not None:
         if wanted[0] != "config" or arguments.markdown:
             raise UserError("--mesh goes with --config, and --json if need be.")
         return _inspect_mesh(arguments.config, arguments.mesh, changes, as_json=arguments.json)

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 
 # Nothing heavy here: until `exit_on_interrupt` has been called, Ctrl-C shows a traceback.
-from perceiver_jax.errors import UserError, run_main_with_overrides
+from perceiver_jax.errors import UserError, resume_after_termination, run_main_with_overrides
 from perceiver_jax.train import distributed
 
 EXIT_STEP_FAILED = 1  # The step that was replayed is still not finite.
@@ -63,6 +63,7 @@ def train_main(argv: Sequence[str], changes: dict[str, str]) -> int:
     """
     from absl import flags
 
+    resume_after_termination()
     arguments = flags.FLAGS
     if len(argv) > 1:
         raise UserError(
@@ -70,7 +71,7 @@ def train_main(argv: Sequence[str], changes: dict[str, str]) -> int:
             "--config.NAME=VALUE; see --help."
         )
     if arguments.debug_step:
-        return _debug_step(arguments.workdir, bool(arguments.config or changes))
+        return _debug_step(arguments.workdir, arguments.config, changes)
     if not arguments.config or not arguments.workdir:
         raise UserError(
             "Give an experiment and a directory:\n\n"
@@ -94,15 +95,17 @@ def train_main(argv: Sequence[str], changes: dict[str, str]) -> int:
     return 0
 
 
-def _debug_step(workdir: str | None, with_config: bool) -> int:
+def _debug_step(workdir: str | None, config: str | None, changes: dict[str, str]) -> int:
     if not workdir:
         raise UserError("--debug_step needs the run that failed: --workdir=DIR.")
-    if with_config:
-        raise UserError("--debug_step replays a run with its own config; leave --config away.")
-    distributed.initialize_from_flags()  # on one host or several, as the state needs
+    if config or any(not name.startswith("trainer.mesh.") for name in changes):
+        raise UserError(
+            "--debug_step replays a run with its own config; leave --config away. Only "
+            "--config.trainer.mesh.… may differ, on other devices."
+        )
     from perceiver_jax.train.diverged import replay
 
-    return EXIT_STEP_FAILED if replay(workdir) else 0
+    return EXIT_STEP_FAILED if replay(workdir, changes) else 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import optax
 from jax.sharding import Mesh
 
 from perceiver_jax.data.readers import first_readable
-from perceiver_jax.data.source import Source
+from perceiver_jax.data.source import Example, Source
 from perceiver_jax.errors import ModelError
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.mesh import check_batch_size, make_mesh
@@ -146,11 +146,16 @@ def assemble(
 
 def _input_shapes(config: ExperimentConfig, source: Source) -> tuple[Any, ...]:
     """Returns the shapes of the model's inputs for a batch of one example."""
-    example = first_readable(
+    example = first_example(config, source)
+    batch = jax.tree.map(lambda value: np.asarray(value)[None], dict(example))
+    return jax.eval_shape(lambda batch: config.task.model_inputs(batch).inputs, batch)
+
+
+def first_example(config: ExperimentConfig, source: Source) -> Example:
+    """Returns an example of the training set as it goes into a batch: the first that is whole."""
+    return first_readable(
         source,
         "train",
         config.trainer.max_corrupt_examples,
         lambda example: config.data.augment(example, np.random.default_rng(0)),
     )
-    batch = jax.tree.map(lambda value: np.asarray(value)[None], dict(example))
-    return jax.eval_shape(lambda batch: config.task.model_inputs(batch).inputs, batch)

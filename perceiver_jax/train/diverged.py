@@ -14,6 +14,7 @@ import shutil
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -49,6 +50,14 @@ def kept(
 ) -> TrainingDiverged:
     """Keeps the step that failed, and returns an error that also says where it is."""
     directory = workdir / "diverged"
+    for path, leaf in jax.tree_util.tree_leaves_with_path(dict(batch)):
+        bad = int(np.sum(~np.isfinite(np.asarray(leaf, np.float64))))
+        if bad:
+            error = TrainingDiverged(
+                f"{error}\nThe batch itself has {bad:,} values in {path_name(path)!r} that are not "
+                "finite: mend the data first.",
+                error.step,
+            )
     try:
         save(directory, config, state, error.step, batch)
     except UserError as refused:
@@ -89,11 +98,15 @@ def save(
         for path, leaf in jax.tree_util.tree_leaves_with_path(dict(batch))
     }
     name = f"batch-{jax.process_index()}-of-{jax.process_count()}.safetensors"
-    with replacing(directory / name) as temporary:
-        safetensors.numpy.save_file(arrays, temporary)
+    try:
+        with replacing(directory / name) as temporary:
+            safetensors.numpy.save_file(arrays, temporary)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{directory / name} cannot be written: {error}") from error
     if processes.primary:
         with replacing(directory / "config.json") as temporary:
             temporary.write_text(json.dumps(config_lib.to_dict(config), indent=2) + "\n")
+    processes.agree(None)  # All of it is there once this returns, for all of them.
 
 
 def load_batch(directory: Path) -> dict[str, Any]:
@@ -137,7 +150,11 @@ def load_batch(directory: Path) -> dict[str, Any]:
 
 
 def replay(
-    workdir: str | Path, *, model: Model | None = None, report: Callable[[str], None] = print
+    workdir: str | Path,
+    changes: Mapping[str, str] = MappingProxyType({}),
+    *,
+    model: Model | None = None,
+    report: Callable[[str], None] = print,
 ) -> bool:
     """Runs a step that failed once more, and reports where it went wrong.
 
@@ -146,6 +163,7 @@ def replay(
 
     Args:
       workdir: of the run.
+      changes: of its config, by dotted name: of the mesh, where there are other devices now.
       model: used in place of the one that its config describes.
       report: takes the findings, as text; of several processes, that of the first.
 
@@ -159,7 +177,7 @@ def replay(
     if not processes.primary:
         report = _say_nothing
     batch = load_batch(directory)
-    parts = assemble(read_config(directory), model)
+    parts = assemble(config_lib.override(read_config(directory), changes), model)
     store = CheckpointStore(
         directory / "checkpoints", read_only=True, report=report, processes=processes
     )

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from perceiver_jax.train.assemble import Parts
+from perceiver_jax.train.assemble import Parts, first_example
 from perceiver_jax.train.config import AXES
 from perceiver_jax.train.sharding import Placement, placements
 
@@ -64,7 +64,7 @@ class DryRun:
 
 def abstract_batch(parts: Parts) -> dict[str, Any]:
     """Shapes of a batch of the size that the config declares."""
-    example = parts.config.data.augment(parts.train_source[0], np.random.default_rng(0))
+    example = first_example(parts.config, parts.train_source)
     size = parts.config.trainer.batch_size
 
     def shape(value: Any) -> jax.ShapeDtypeStruct:

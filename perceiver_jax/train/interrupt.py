@@ -5,8 +5,8 @@ exit status is therefore one that means "start me again": 75, EX_TEMPFAIL of sys
 launcher tells a preempted run (75) from one with a mistake (2) or a crash (others).
 """
 
+import os
 import signal
-import sys
 import threading
 from types import FrameType, TracebackType
 
@@ -54,5 +54,6 @@ class StopRequest:
         for each in self._SIGNALS:
             signal.signal(each, signal.SIG_DFL)
         name = signal.Signals(number).name
-        sys.stderr.write(f"\n{name}: stopping after this step and saving; once more quits now.\n")
-        sys.stderr.flush()
+        # Not print: it may have been a print that was interrupted.
+        text = f"\n{name}: stopping after this step and saving; once more quits now.\n"
+        os.write(2, text.encode())

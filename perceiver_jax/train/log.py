@@ -148,13 +148,16 @@ class Log:
         return seconds + evaluations * self._eval_seconds
 
     def _check_finite(self, step: int, values: Mapping[str, float]) -> None:
-        wrong = [name for name in MUST_BE_FINITE if not math.isfinite(values[name])]
+        checked = [name for name in MUST_BE_FINITE if name in values]
+        wrong = [name for name in checked if not math.isfinite(values[name])]
         if not wrong:
             return
         self.store.join()
         saved = self.store.steps()
-        newest = f"the newest checkpoint is of step {saved[-1]}" if saved else "there is none yet"
-        shown = ", ".join(f"{name} {values[name]:g}" for name in MUST_BE_FINITE)
+        newest = "no checkpoint has been saved yet"
+        if saved:
+            newest = f"the newest checkpoint is of step {saved[-1]}"
+        shown = ", ".join(f"{name} {values[name]:g}" for name in checked)
         raise TrainingDiverged(
             f"Training diverged at step {step}: {' and '.join(wrong)} "
             f"{'is' if len(wrong) == 1 else 'are'} not finite ({shown}, learning rate "

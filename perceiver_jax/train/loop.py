@@ -26,7 +26,7 @@ import numpy as np
 from perceiver_jax import config as config_lib
 from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.data.loader import CorruptCount, Shard, eval_batches, train_batches
-from perceiver_jax.train import diverged, writers
+from perceiver_jax.train import diverged, memory, writers
 from perceiver_jax.train.agreement import AllProcesses, StopAgreement
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig
@@ -82,14 +82,17 @@ def train(
     claimed = Workdir(workdir, config, processes=AllProcesses())
     try:
         final = claimed.final_metrics()
+        ended_now = final is None
         if final is None:
             started = time.monotonic()
-            final, first_step = _train(config, claimed, model, on_step)
+            with memory.explained():
+                final, first_step = _train(config, claimed, model, on_step)
             took = _took(first_step, final["step"], time.monotonic() - started)
-            if config.trainer.report:  # Here, where the memory of the state is free again.
-                write_run_report(claimed)
         else:
             took = " in an earlier run; delete the work directory to train again"
+        # Here, where the memory of the state is free again; and where a kill left none.
+        if config.trainer.report and (ended_now or not claimed.report_path.exists()):
+            write_run_report(claimed)
         if AllProcesses().primary:
             print_result(config, claimed, final, took)
         return final
@@ -308,19 +311,23 @@ def _train(
             profiler.close(step)
 
     # ---- Result ----------------------------------------------------------------------------------
-    entry = next(
-        entry
-        for entry in reversed(metrics_file.entries)
-        if entry["step"] == num_steps and entry["split"] == trainer.eval_split
-    )
-    final = {
-        "name": config.name,
-        "step": num_steps,
-        "split": trainer.eval_split,
-        "examples": len(eval_source),
-        "num_params": parts.model.num_params(),
-        **{key: value for key, value in entry.items() if key not in ("step", "split", "timing")},
-    }
+    final = None
+    if writes:
+        entry = next(
+            entry
+            for entry in reversed(metrics_file.entries)
+            if entry["step"] == num_steps and entry["split"] == trainer.eval_split
+        )
+        means = {name: v for name, v in entry.items() if name not in ("step", "split", "timing")}
+        final = {
+            "name": config.name,
+            "step": num_steps,
+            "split": trainer.eval_split,
+            "examples": len(eval_source),
+            "num_params": parts.model.num_params(),
+            **means,
+        }
+    final = processes.agree(final)[0]
     if writes:
         draw_run_curves(config, workdir)
     workdir.write_final_metrics(final)

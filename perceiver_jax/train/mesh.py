@@ -41,10 +41,17 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     if not wrong and free:
         sizes[free[0]] = len(devices) // fixed
     if wrong or math.prod(sizes.values()) != len(devices):
+        if len(free) == 1 and fixed >= 1:
+            fixed_axes = " x ".join(f"{axis}={sizes[axis]}" for axis in AXES if axis not in free)
+            mend = f"{fixed_axes} does not divide {len(devices)}: make them smaller."
+        else:
+            mend = (
+                f"The three must multiply to {len(devices)}; one of them may be -1, which takes "
+                "what the others leave."
+            )
         raise ConfigError(
             f"trainer.mesh asks for {config.data} x {config.fsdp} x {config.tensor} devices "
-            f"(data x fsdp x tensor), and there are {len(devices)}. The three must multiply to "
-            f"{len(devices)}; one of them may be -1, which takes what the others leave."
+            f"(data x fsdp x tensor), and there are {len(devices)}. {mend}"
         )
     mesh = jax.make_mesh(
         tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices

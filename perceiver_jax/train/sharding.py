@@ -15,7 +15,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from perceiver_jax.errors import ConfigError
-from perceiver_jax.train.config import AXES, MeshConfig, ShardingRule
+from perceiver_jax.train.config import AXES, DEFAULT_RULES, MeshConfig, ShardingRule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +61,18 @@ def shardings(abstract: Any, mesh: Mesh, config: MeshConfig = MeshConfig()) -> A
     """Returns a tree like `abstract` (of shapes) with the sharding of each array.
 
     Raises:
-      ConfigError: see `place`.
+      ConfigError: see `place`; or a rule that is no default one decides about nothing.
     """
-    placed = [NamedSharding(mesh, each.spec) for each in placements(abstract, mesh, config)]
+    found = placements(abstract, mesh, config)
+    used = {each.rule for each in found}
+    for index, rule in enumerate(config.rules):
+        if index not in used and rule not in DEFAULT_RULES:
+            raise ConfigError(
+                f"The sharding rule {rule.pattern!r} of trainer.mesh.rules decides about nothing: "
+                "no parameter's path has it, or earlier rules take all that do. Paths look like "
+                f"{found[0].path if found else 'params/linear/w'!r}."
+            )
+    placed = [NamedSharding(mesh, each.spec) for each in found]
     return jax.tree.unflatten(jax.tree.structure(abstract), placed)
 
 

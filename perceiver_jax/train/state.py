@@ -1,6 +1,7 @@
 """The training state, and how it comes to lie on the mesh."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -99,6 +100,10 @@ class StateFactory:
         Raises:
           ModelError: the parts of the model do not fit each other, or the inputs.
         """
+        return self._abstract
+
+    @functools.cached_property
+    def _abstract(self) -> TrainState:
         try:
             shapes = jax.eval_shape(self._init)
         except (ValueError, TypeError) as error:

@@ -22,7 +22,8 @@ Metrics = dict[str, jax.Array]  # [] float32 by name, and TAKEN
 TrainStep = Callable[[TrainState, Batch, jax.typing.ArrayLike], tuple[TrainState, Metrics]]
 EvalStep = Callable[[TrainState, Batch], dict[str, Mean]]
 
-MUST_BE_FINITE = ("loss", "gradient_norm", "parameter_norm")  # Metrics of every step.
+# Metrics of every step; the last, of running statistics, of models that have some.
+MUST_BE_FINITE = ("loss", "gradient_norm", "parameter_norm", "statistics_norm")
 TAKEN = "taken"  # Among the metrics: [] bool, whether the step was taken. No metric to be logged.
 
 
@@ -89,6 +90,13 @@ def make_train_step(
         metrics["learning_rate"] = schedule(state.step)
         metrics["gradient_norm"] = optax.tree.norm(gradients)
         metrics["parameter_norm"] = optax.tree.norm(params)
+        statistics = [
+            leaf
+            for leaf in jax.tree.leaves(model_state)
+            if jnp.issubdtype(leaf.dtype, jnp.floating)
+        ]
+        if statistics:
+            metrics["statistics_norm"] = optax.tree.norm(statistics)
         following = dataclasses.replace(
             state,
             step=state.step + 1,
@@ -99,7 +107,8 @@ def make_train_step(
         )
         good = state.step == step
         for name in MUST_BE_FINITE:
-            good &= jnp.isfinite(metrics[name])
+            if name in metrics:
+                good &= jnp.isfinite(metrics[name])
         kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), following, state)
         return kept, {**metrics, TAKEN: good}
 

@@ -160,6 +160,12 @@ class Workdir:
             return
         try:
             text = (self.path / ".lock").read_text()
+        except FileNotFoundError:
+            # Somebody is deleting the directory: what is in it goes first.
+            raise CheckpointError(
+                f"The work directory {self.path} is being deleted: its .lock is gone. Nothing more "
+                "of this run can be saved. Choose another --workdir, and run the command again."
+            ) from None
         except OSError as error:
             raise _refused(self.path / ".lock", error) from error
         if text != self._claim_text:
@@ -297,8 +303,9 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 def _refused(path: Path, error: OSError) -> CheckpointError:
     failure = describe(error)
     return CheckpointError(
-        f"{path} cannot be written: {failure.reason}. {failure.mend} Then run the same command "
-        "again."
+        f"{path} cannot be written: {failure.reason}. "
+        + (f"{failure.mend} Then run" if failure.mend else "Run")
+        + " the same command again."
     )
 
 

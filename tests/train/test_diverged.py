@@ -130,3 +130,18 @@ def test_flags(tmp_path: Path) -> None:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert ended.returncode == 2 and message in ended.stderr
+
+
+@dataclasses.dataclass(frozen=True)
+class Overflows(MLP):
+    """Its running mean overflows; the loss does not see it."""
+
+    def apply(self, params: Any, state: Any, rng: Any, *inputs: Any, **options: Any) -> Any:
+        outputs, _ = super().apply(params, state, rng, *inputs, **options)
+        average = state["mlp/~/mean"]["average"]
+        return outputs, {"mlp/~/mean": {"average": average * 0 + (average.mean() + 1) * 3e38 * 2}}
+
+
+def test_running_statistics_are_watched_too(tmp_path: Path) -> None:
+    with pytest.raises(TrainingDiverged, match="at step 1: statistics_norm is not finite"):
+        train(experiment(), tmp_path / "run", model=Overflows())

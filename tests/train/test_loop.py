@@ -279,7 +279,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
         run(tmp_path, schedule="Constant", schedule__base_lr=1e30)
     message = str(caught.value)
     assert "Training diverged at step 1: parameter_norm is not finite (loss 2.5" in message
-    assert "The step was not taken; there is none yet" in message
+    assert "The step was not taken; no checkpoint has been saved yet" in message
     assert "--config.schedule.base_lr" in message
     assert list((tmp_path / "checkpoints").iterdir()) == []
 

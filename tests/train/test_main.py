@@ -81,13 +81,20 @@ def test_a_model_that_cannot_be_built(tmp_path: Path) -> None:
     assert "Traceback" not in out + err and len(err.splitlines()) < 10
 
 
-def test_an_interrupt_before_the_loop_ends_the_program(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        ("SIGINT", 130, "\nInterrupted.\n"),
+        ("SIGTERM", 75, "\nSIGTERM: there is nothing to save; start the same command again.\n"),
+    ],
+)
+def test_a_signal_before_the_loop_ends_the_program(
+    tmp_path: Path, number: str, code: int, said: str
+) -> None:
     interrupted = tmp_path / "interrupted.py"
-    interrupted.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
-    code, out, err = _finish(
-        _start("train", f"--config={interrupted}", f"--workdir={tmp_path / 'run'}")
-    )
-    assert (code, out, err) == (130, "", "\nInterrupted.\n")
+    interrupted.write_text(f"import os, signal\nos.kill(os.getpid(), signal.{number})\n")
+    found = _finish(_start("train", f"--config={interrupted}", f"--workdir={tmp_path / 'run'}"))
+    assert found == (code, "", said)
 
 
 def _wait_for_step(workdir: Path, step: int, process: subprocess.Popen) -> None:

@@ -112,3 +112,14 @@ def test_a_device_of_fsdp_holds_its_share_of_a_model(name: str) -> None:
         total += size
         held += int(np.prod(NamedSharding(mesh, each.spec).shard_shape(each.shape)))
     assert 1 / 8 <= held / total < 1 / 8 + 0.01
+
+
+def test_a_rule_that_decides_about_nothing() -> None:
+    shapes = {"params": {"a": {"w": jax.ShapeDtypeStruct((8, 6), np.float32)}}}
+    for rules in (
+        (ShardingRule("typo/w$", ("fsdp",)), *DEFAULT_RULES),
+        (*DEFAULT_RULES, ShardingRule("a/w$", ("fsdp",))),  # too late
+    ):
+        layout = MeshConfig(data=4, fsdp=2, rules=rules)
+        with pytest.raises(ConfigError, match="/w[$]' .* decides about nothing"):
+            shardings(shapes, make_mesh(layout), layout)

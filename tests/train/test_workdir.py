@@ -69,7 +69,7 @@ def test_a_vanished_workdir_is_noticed_at_the_next_write(tmp_path: Path, way: st
         path.rename(tmp_path / "elsewhere")
         if way == "replaced":
             path.mkdir()
-    expected = ".lock cannot be written" if way == "lock deleted" else "run has vanished"
+    expected = "its .lock is gone" if way == "lock deleted" else "run has vanished"
     for write in (
         lambda: metrics.write(2, "train", {"loss": 1.0}, {}),
         metrics.sync,
