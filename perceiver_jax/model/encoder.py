@@ -198,7 +198,7 @@ Item = TypeVar("Item")
 
 # Layers from which repetitions are one loop in the program instead of copies of what they repeat.
 # It compiles in the time of one, and lets recomputed layers save memory on CPUs, whose compiler
-# joins equal copies again. Below, copies compile quickly enough and run a little faster.
+# joins equal copies again. Below, copies compile quickly enough.
 _SCAN_FROM = 12
 
 

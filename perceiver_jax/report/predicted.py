@@ -8,12 +8,12 @@ import dataclasses
 import operator
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from perceiver_jax.checkpoints.directory import steps_in
 from perceiver_jax.data.source import CorruptExample, Example, Source
 from perceiver_jax.errors import UserError
 from perceiver_jax.infer.loaded import LoadedModel, load
@@ -112,7 +112,7 @@ class RunModel:
                 "this run has several processes; `python -m perceiver_jax.report` in a process of "
                 "its own shows the model too"
             )
-        steps = _steps(self.run.path / "checkpoints")
+        steps = steps_in(self.run.path / "checkpoints")
         if not steps:
             raise NotShown("there is no checkpoint yet")
         failures = []
@@ -132,16 +132,7 @@ class RunModel:
 
         @jax.jit
         def predict(params: Any, state: Any, batch: Any) -> Any:
-            call = task.model_inputs(batch)
-            results = loaded.model.apply(
-                params,
-                state,
-                None,
-                *call.inputs,
-                input_mask=call.input_mask,
-                query_mask=call.query_mask,
-                subsampled_output_points=call.subsampled_output_points,
-            )
+            results = task.model_inputs(batch).feed(loaded.model.apply, params, state, None)
             return task.predictions(results[0], batch)
 
         order = np.random.default_rng(0).permutation(len(source))[: self._limits.examples]
@@ -185,13 +176,6 @@ def _read(source: Source, index: int) -> Example | None:
         return source[int(index)]
     except CorruptExample:
         return None
-
-
-def _steps(checkpoints: Path) -> list[int]:
-    """The steps that have a checkpoint, in order: Orbax names whole ones by their number."""
-    if not checkpoints.is_dir():
-        return []
-    return sorted(int(each.name) for each in checkpoints.iterdir() if each.name.isdigit())
 
 
 def _as_reason(message: str) -> str:

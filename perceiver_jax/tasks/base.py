@@ -1,7 +1,7 @@
 """What a task is: which parts of a batch the model sees, and how its outputs are judged."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -70,6 +70,18 @@ class ModelInputs:
     input_mask: jax.Array | None = None  # [B, M] True where an input may be attended to.
     query_mask: Any = None  # [B, O] True where an output is wanted; by modality if several.
     subsampled_output_points: Any = None  # Output indices by modality, where not all are wanted.
+
+    def feed(self, apply: Callable[..., Any], params: Any, state: Any, rng: Any) -> Any:
+        """Calls a model's `apply`, or a partial of it that has its other options, with these."""
+        return apply(
+            params,
+            state,
+            rng,
+            *self.inputs,
+            input_mask=self.input_mask,
+            query_mask=self.query_mask,
+            subsampled_output_points=self.subsampled_output_points,
+        )
 
 
 @dataclasses.dataclass(frozen=True)

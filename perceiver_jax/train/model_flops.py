@@ -10,6 +10,7 @@ Three forward passes are a convention and an upper bound: no gradient is needed 
 the first cross-attend reads, nor for parameters that are frozen.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -44,17 +45,8 @@ def step_flops(model: Model, task: Task, state: TrainState, batch: Batch) -> int
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
 
     def forward(params: Any, model_state: Any, key: jax.Array, example: Batch) -> Any:
-        call = task.model_inputs(example)
-        return model.apply(
-            params,
-            model_state,
-            key,
-            *call.inputs,
-            is_training=True,
-            input_mask=call.input_mask,
-            query_mask=call.query_mask,
-            subsampled_output_points=call.subsampled_output_points,
-        )
+        apply = partial(model.apply, is_training=True)
+        return task.model_inputs(example).feed(apply, params, model_state, key)
 
     key = jax.eval_shape(lambda: jax.random.key(0))
     batch_size = jax.tree.leaves(batch)[0].shape[0]

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -134,7 +135,11 @@ def make_gradients(
     Gradients are those of what trains: frozen parameters have none.
     """
     execution = options.execution(mesh)
-    apply = apply_with_frozen(model, placed.model_state, options.frozen)
+    apply = partial(
+        apply_with_frozen(model, placed.model_state, options.frozen),
+        is_training=True,
+        execution=execution,
+    )
     placed_gradients, _ = patterns.split(placed.params, options.frozen)
     used = jax.tree.map(gathered, placed.params)
 
@@ -147,17 +152,7 @@ def make_gradients(
         params: Any, model_state: Any, batch: Batch, key: jax.Array
     ) -> tuple[dict[str, Mean], Any]:
         call = task.model_inputs(batch)
-        outputs, new_state = apply(
-            gather(params),
-            model_state,
-            key,
-            *call.inputs,
-            is_training=True,
-            input_mask=call.input_mask,
-            query_mask=call.query_mask,
-            subsampled_output_points=call.subsampled_output_points,
-            execution=execution,
-        )
+        outputs, new_state = call.feed(apply, gather(params), model_state, key)
         new_state = keep_frozen(model_state, new_state, options.frozen)
         return task.measure(outputs, batch, is_training=True), new_state
 
@@ -241,19 +236,11 @@ def make_eval_step(
     """Returns the compiled evaluation of a batch, to be added up over batches; draws no key."""
     execution = dataclasses.replace(options.execution(mesh), remat="none")
 
+    apply = partial(model.apply, is_training=False, execution=execution)
+
     def eval_step(state: TrainState, batch: Batch) -> dict[str, Mean]:
         call = task.model_inputs(batch)
-        outputs, _ = model.apply(
-            state.evaluated_params,
-            state.model_state,
-            None,
-            *call.inputs,
-            is_training=False,
-            input_mask=call.input_mask,
-            query_mask=call.query_mask,
-            subsampled_output_points=call.subsampled_output_points,
-            execution=execution,
-        )
+        outputs, _ = call.feed(apply, state.evaluated_params, state.model_state, None)
         return task.measure(outputs, batch, is_training=False)
 
     return jax.jit(
