@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from perceiver_jax.model import decoders, encoder, multimodal, postprocessors, preprocessors
 from perceiver_jax.model.position_encoding import LearnedConfig
 from perceiver_jax.model.preprocessors import Elements
+from perceiver_jax.model.routes import Route, check_route, choosing
 from perceiver_jax.typing import Inputs, Outputs
 
 PreprocessorConfig = (
@@ -45,8 +46,10 @@ class PerceiverConfig:
     exact_gelu: bool = False  # The erf form of GELU; the released models use the tanh form.
     mask_outputs: bool = True  # Whether the mask of text wipes the outputs of padding, too.
     encoder_name: str = "perceiver_encoder"  # The encoder's name in the parameter tree.
+    attention: Route = "auto"  # How attentions are computed; changes results by rounding only.
 
     def __post_init__(self) -> None:
+        check_route(self.attention)
         decoder, postprocessor = self.decoder, self.postprocessor
         is_multimodal = isinstance(decoder, multimodal.MultimodalDecoderConfig)
         if is_multimodal != isinstance(postprocessor, postprocessors.MultimodalOutputConfig):
@@ -155,7 +158,8 @@ class Perceiver:
     ) -> Encoded:
         """Everything up to the latents."""
         elements = self._preprocess(inputs, is_training=is_training)
-        latents = self._encode(elements.features, input_mask, is_training=is_training)
+        with choosing(self.config.attention):
+            latents = self._encode(elements.features, input_mask, is_training=is_training)
         return Encoded(latents, _read_by_queries(self.config.decoder, elements))
 
     def decode(
@@ -167,6 +171,16 @@ class Perceiver:
         subsampled_output_points: jax.Array | Mapping[str, jax.Array | None] | None = None,  # [p]
     ) -> Outputs:
         """Everything from the latents on."""
+        with choosing(self.config.attention):
+            return self._decode(encoded, is_training, query_mask, subsampled_output_points)
+
+    def _decode(
+        self,
+        encoded: Encoded,
+        is_training: bool,
+        query_mask: jax.Array | Mapping[str, jax.Array] | None,
+        subsampled_output_points: jax.Array | Mapping[str, jax.Array | None] | None,
+    ) -> Outputs:
         latents, elements = encoded.latents, encoded.elements
         if isinstance(self._decoder, decoders.ProjectionDecoder):
             _refuse("query_mask", query_mask, "its decoder has no queries")
