@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from perceiver_jax.model.byte_array import ByteArray
+
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 # Absolute tolerances of float32 results at highest matmul precision.
 OUTPUT_ATOL = 2e-5
@@ -121,6 +123,8 @@ def assert_init_makes_tree_of(function: Callable[..., Any], case: Case, *args: A
 
 def assert_close(actual: Any, expected: Any, what: str = "", *, atol: float = OUTPUT_ATOL) -> None:
     """Asserts equal shapes, and values within `atol` absolutely."""
+    if isinstance(actual, ByteArray):
+        actual = actual.dense()
     assert np.shape(actual) == np.shape(expected), what
     np.testing.assert_allclose(
         np.asarray(actual, np.float64),

@@ -5,6 +5,7 @@ queries come from: a learned array, Fourier features of output positions, or the
 """
 
 import dataclasses
+import math
 from functools import partial
 from typing import Literal
 
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.model import blocks, execution
+from perceiver_jax.model.byte_array import ByteArray, Grid, fourier_grid
 from perceiver_jax.model.linear import Linear
 from perceiver_jax.model.position_encoding import LearnedConfig, PositionConfig, PositionEncoder
 from perceiver_jax.model.preprocessors import Elements
@@ -124,30 +126,33 @@ class BasicDecoder(hk.Module):
 
     def decoder_query(
         self, inputs: Elements, points: jax.Array | None = None
-    ) -> jax.Array:  # [b, o, c]
+    ) -> ByteArray:  # [b, o, c]
         """The queries of all outputs, or of the outputs with flat indices `points` [p]."""
         query = self.config.query
         if self._positions is None or query is None:
-            features = inputs.features
-            return features if points is None else features[:, points]
-        position = self._positions(points)
-        batch = inputs.features.shape[0]
-        position = jnp.broadcast_to(position, (batch, *position.shape))
-        position = position.astype(inputs.features.dtype)
-        if not query.concat_inputs:
-            return position
-        content = inputs.without_position
-        content = content if points is None else content[:, points]
-        if content.shape[1] != position.shape[1]:
-            raise ValueError(
-                f"concat_inputs needs one input for each output; got {content.shape[1]} inputs "
-                f"and {position.shape[1]} outputs."
-            )
-        return jnp.concatenate([content, position], axis=-1)
+            return inputs.inputs if points is None else inputs.inputs.take(points)
+        batch, dtype = inputs.inputs.batch_size, inputs.inputs.dtype
+        num_outputs = math.prod(query.shape) if points is None else points.shape[0]
+        content = jnp.zeros((batch, num_outputs, 0), dtype)
+        if query.concat_inputs:
+            content = inputs.without_position
+            content = content if points is None else content[:, points]
+            if content.shape[1] != num_outputs:
+                raise ValueError(
+                    f"concat_inputs needs one input for each output; got {content.shape[1]} inputs "
+                    f"and {num_outputs} outputs."
+                )
+        axes = self._positions.by_axis() if points is None else None
+        if axes is not None:
+            axes = jax.tree.map(lambda part: part.astype(dtype), axes)
+            content = content.reshape(batch, *query.shape, content.shape[-1])
+            return ByteArray((fourier_grid(content, axes),))
+        position = self._positions(points).astype(dtype)
+        return ByteArray((Grid.of(content, rows=position),))
 
     def __call__(
         self,
-        query: jax.Array,  # [b, o, c]
+        query: jax.Array | ByteArray,  # [b, o, c]
         latents: jax.Array,  # [b, n, d]
         query_mask: jax.Array | None = None,  # [b, o]; 0 or False: that output reads nothing
         *,
@@ -174,6 +179,7 @@ class BasicDecoder(hk.Module):
         )
         how = execution.current()
         read = how.wrap(partial(cross_attend, is_training=is_training), is_cross_attend=True)
+        query = ByteArray.of(query).dense()
         decoded = how.leave(how.place(read(how.enter(query), how.enter(latents), mask)))
         if config.output_channels is None:
             return decoded
@@ -194,12 +200,12 @@ class ClassificationDecoder(hk.Module):
         super().__post_init__(name=self.name)
         self._decoder = BasicDecoder(self.config.decoder(), self.exact_gelu)
 
-    def decoder_query(self, inputs: Elements, points: jax.Array | None = None) -> jax.Array:
+    def decoder_query(self, inputs: Elements, points: jax.Array | None = None) -> ByteArray:
         return self._decoder.decoder_query(inputs, points)
 
     def __call__(
         self,
-        query: jax.Array,
+        query: jax.Array | ByteArray,
         latents: jax.Array,
         query_mask: jax.Array | None = None,
         *,
@@ -220,17 +226,17 @@ class FlowDecoder(hk.Module):
         super().__post_init__(name=self.name)
         self._decoder = BasicDecoder(self.config.decoder, self.exact_gelu)
 
-    def decoder_query(self, inputs: Elements, points: jax.Array | None = None) -> jax.Array:
+    def decoder_query(self, inputs: Elements, points: jax.Array | None = None) -> ByteArray:
         height, width = self.config.shape
         # Elements stand frame by frame: the first frame's come first.
         first_frame = Elements(
-            inputs.features[:, : height * width], inputs.without_position[:, : height * width]
+            inputs.inputs.first(height * width), inputs.without_position[:, : height * width]
         )
         return self._decoder.decoder_query(first_frame, points)
 
     def __call__(
         self,
-        query: jax.Array,
+        query: jax.Array | ByteArray,
         latents: jax.Array,
         query_mask: jax.Array | None = None,
         *,
@@ -252,12 +258,12 @@ class BasicVideoAutoencodingDecoder(hk.Module):
         super().__post_init__(name=self.name)
         self._decoder = BasicDecoder(self.config.decoder, self.exact_gelu)
 
-    def decoder_query(self, inputs: Elements, points: jax.Array | None = None) -> jax.Array:
+    def decoder_query(self, inputs: Elements, points: jax.Array | None = None) -> ByteArray:
         return self._decoder.decoder_query(inputs, points)
 
     def __call__(
         self,
-        query: jax.Array,
+        query: jax.Array | ByteArray,
         latents: jax.Array,
         query_mask: jax.Array | None = None,
         *,
@@ -308,7 +314,5 @@ def _output_init(kind: str) -> hk.initializers.Initializer | None:
 
 def _to_grid(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """[b, o, c] -> [b, *shape, c] if all outputs are there; a subset of them stays flat."""
-    size = 1
-    for dim in shape:
-        size *= dim
-    return x.reshape(x.shape[0], *shape, x.shape[-1]) if x.shape[1] == size else x
+    whole = x.shape[1] == math.prod(shape)
+    return x.reshape(x.shape[0], *shape, x.shape[-1]) if whole else x

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.model import blocks, capture, execution, position_encoding
+from perceiver_jax.model.byte_array import ByteArray
 
 # Which weights the cross-attends share: every one has its own, or all but the first share one set
 # (Perceiver, Table 7: without sharing the ImageNet model overfits).
@@ -130,7 +131,7 @@ class PerceiverEncoder(hk.Module):
 
     def __call__(
         self,
-        inputs: jax.Array,  # [b, m, c]
+        inputs: jax.Array | ByteArray,  # [b, m, c]
         input_mask: jax.Array | None = None,  # [b, m]; 1 or True = may be read
         *,
         is_training: bool = False,
@@ -138,7 +139,7 @@ class PerceiverEncoder(hk.Module):
         """Encodes `inputs`; what `input_mask` hides cannot influence the latents."""
         batch = inputs.shape[0]
         how = execution.current()
-        inputs = how.enter(inputs)
+        inputs = how.enter(ByteArray.of(inputs).dense())
         latents = self._latents()
         latents = how.enter(jnp.broadcast_to(latents, (batch, *latents.shape)))
         mask = None

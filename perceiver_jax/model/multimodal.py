@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.model import decoders
+from perceiver_jax.model.byte_array import ByteArray, Grid
 from perceiver_jax.model.position_encoding import LearnedConfig, TrainablePositionEncoding
 from perceiver_jax.model.preprocessors import (
     AudioConfig,
@@ -120,16 +121,17 @@ class MultimodalPreprocessor(hk.Module):
             name: self.preprocessors[name](inputs[name], is_training=is_training)
             for name in sorted(inputs)
         }
-        features = {name: elements.features for name, elements in by_modality.items()}
-        width = max(x.shape[-1] for x in features.values()) + self.config.min_padding_size
-        padded = {name: _pad(x, width, name) for name, x in features.items()}
+        inputs_of = {name: elements.inputs for name, elements in by_modality.items()}
+        width = max(x.num_channels for x in inputs_of.values()) + self.config.min_padding_size
+        padded = {name: _pad(x, width, name) for name, x in inputs_of.items()}
         if self.config.mask_probabilities is not None:
             for name, probability in self.config.mask_probabilities.items():
                 padded[name] = _mask(
                     padded[name], probability.train if is_training else probability.evaluation, name
                 )
-        joined = jnp.concatenate([padded[name] for name in sorted(padded)], axis=1)
-        return Elements(joined, joined, by_modality)
+        joined = ByteArray(tuple(grid for name in sorted(padded) for grid in padded[name].grids))
+        some = next(iter(by_modality.values())).without_position
+        return Elements(joined, some[:, :0], by_modality)
 
     def _with_hidden_labels(
         self, inputs: Mapping[str, jax.Array], is_training: bool
@@ -165,7 +167,7 @@ class MultimodalDecoder(hk.Module):
         self,
         inputs: Mapping[str, Elements],
         points: Mapping[str, jax.Array],
-    ) -> dict[str, jax.Array]:  # by modality: [b, o, c]
+    ) -> dict[str, ByteArray]:  # by modality: [b, o, c]
         """The queries of each modality, of all its outputs or of those with indices `points`."""
         # Queries that do not depend on inputs need no more than their batch size and dtype.
         some_inputs = next(iter(inputs.values()))
@@ -173,12 +175,12 @@ class MultimodalDecoder(hk.Module):
             name: maker.decoder_query(inputs.get(name, some_inputs), points.get(name))
             for name, maker in sorted(self.query_makers.items())
         }
-        width = max(query.shape[-1] for query in queries.values()) + self.config.min_padding_size
+        width = max(query.num_channels for query in queries.values()) + self.config.min_padding_size
         return {name: _pad(query, width, name) for name, query in queries.items()}
 
     def __call__(
         self,
-        queries: Mapping[str, jax.Array],
+        queries: Mapping[str, ByteArray],  # by modality: [b, o, c]
         latents: jax.Array,  # [b, n, d]
         query_mask: Mapping[str, jax.Array] | None = None,  # by modality: [b, o]
         *,
@@ -200,7 +202,7 @@ class MultimodalDecoder(hk.Module):
                 ],
                 axis=1,
             )
-        joined = jnp.concatenate([queries[name] for name in names], axis=1)
+        joined = ByteArray(tuple(grid for name in names for grid in queries[name].grids))
         decoded = self._decoder(joined, latents, mask, is_training=is_training)
         return split_modalities(decoded, {name: queries[name].shape[1] for name in names})
 
@@ -235,21 +237,21 @@ def split_modalities(
 
 
 # Functions, not methods: Haiku would put a method's name into those of the parameters.
-def _pad(x: jax.Array, width: int, modality: str) -> jax.Array:  # [b, m, c] -> [b, m, width]
-    missing = width - x.shape[-1]
+def _pad(x: ByteArray, width: int, modality: str) -> ByteArray:  # [b, m, c] -> [b, m, width]
+    missing = width - x.num_channels
     if not missing:
         return x
     padding = TrainablePositionEncoding(1, missing, name=f"{modality}_padding")()
-    padding = jnp.broadcast_to(padding, (*x.shape[:2], missing))
-    return jnp.concatenate([x, padding.astype(x.dtype)], axis=-1)
+    return x.map_grids(lambda grid: grid.with_constant(padding[0]))
 
 
-def _mask(x: jax.Array, probability: float, modality: str) -> jax.Array:  # [b, m, c]
-    token = TrainablePositionEncoding(1, x.shape[-1], name=f"{modality}_mask_token")()
+def _mask(x: ByteArray, probability: float, modality: str) -> ByteArray:  # [b, m, c]
+    token = TrainablePositionEncoding(1, x.num_channels, name=f"{modality}_mask_token")()
     if probability == 0.0:
         return x
-    masked = jnp.broadcast_to(token.astype(x.dtype), x.shape)
+    token = token[0].astype(x.dtype)
     if probability == 1.0:
-        return masked
+        nothing = jnp.zeros((*x.shape[:2], 0), x.dtype)
+        return ByteArray((Grid.of(nothing, constant=token),))
     chosen = jax.random.bernoulli(hk.next_rng_key(), probability, x.shape[:2])
-    return jnp.where(chosen[..., None], masked, x)
+    return ByteArray.of(jnp.where(chosen[..., None], token, x.dense()))

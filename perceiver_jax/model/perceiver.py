@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.model import decoders, encoder, multimodal, postprocessors, preprocessors
+from perceiver_jax.model.byte_array import ByteArray
 from perceiver_jax.model.position_encoding import LearnedConfig
 from perceiver_jax.model.preprocessors import Elements
 from perceiver_jax.model.routes import Route, check_route, choosing
@@ -159,7 +160,7 @@ class Perceiver:
         """Everything up to the latents."""
         elements = self._preprocess(inputs, is_training=is_training)
         with choosing(self.config.attention):
-            latents = self._encode(elements.features, input_mask, is_training=is_training)
+            latents = self._encode(elements.inputs, input_mask, is_training=is_training)
         return Encoded(latents, _read_by_queries(self.config.decoder, elements))
 
     def decode(
@@ -211,7 +212,9 @@ def _read_by_queries(config: DecoderConfig, elements: Elements) -> Elements:
     def kept(query: decoders.QueryConfig | None, elements: Elements) -> Elements:
         if query is None or query.concat_inputs:
             return elements
-        return Elements(elements.features[:, :0], elements.without_position[:, :0])
+        return Elements(
+            ByteArray.of(elements.without_position[:, :0]), elements.without_position[:, :0]
+        )
 
     if isinstance(config, multimodal.MultimodalDecoderConfig):
         by_modality = {

@@ -115,6 +115,19 @@ def fourier_features(
     Raises:
       ValueError: `max_resolution` has not one entry per axis.
     """
+    parts = fourier_parts(positions, config, max_resolution)
+    return jnp.concatenate(parts, axis=-1)
+
+
+def fourier_parts(
+    positions: jax.Array,  # [..., d]
+    config: FourierConfig,
+    max_resolution: tuple[int, ...],
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The three parts of `fourier_features`: positions, sines and cosines, [..., c] each.
+
+    Parts that the config leaves out have no channels.
+    """
     num_axes = positions.shape[-1]
     if len(max_resolution) != num_axes:
         raise ValueError(
@@ -126,11 +139,12 @@ def fourier_features(
     )  # [d, bands]
     phases = jnp.pi * (positions[..., None] * bands)  # [..., d, bands]
     phases = phases.reshape(*positions.shape[:-1], num_axes * config.num_bands)
-    parts = [positions] if config.concat_position else []
-    parts.append(jnp.sin(phases))
-    if not config.sine_only:
-        parts.append(jnp.cos(phases))
-    return jnp.concatenate(parts, axis=-1)
+    none = jnp.zeros((*positions.shape[:-1], 0), positions.dtype)
+    return (
+        positions if config.concat_position else none,
+        jnp.sin(phases),
+        none if config.sine_only else jnp.cos(phases),
+    )
 
 
 @dataclasses.dataclass
@@ -202,6 +216,23 @@ class PositionEncoder:
             rounded_as = self.config.rounded_as
             encoding = self._fourier(subsampled_positions(points, self.index_dims, rounded_as))
         return self._project(encoding)
+
+    def by_axis(self) -> list[tuple[jax.Array, jax.Array, jax.Array]] | None:
+        """The encoding of each axis alone, three parts [size, c] each: see `fourier_parts`.
+
+        None where the encoding of a position is no concatenation of those of its coordinates:
+        learned tables, and projected encodings.
+        """
+        if not isinstance(self.config, FourierConfig) or self._projector is not None:
+            return None
+        resolution = self.config.max_resolution or self.index_dims
+        if len(resolution) != len(self.index_dims):
+            return None  # `__call__` says what is wrong.
+        rounded_as = self.config.rounded_as
+        return [
+            fourier_parts(linear_positions((size,), rounded_as), self.config, (most,))
+            for size, most in zip(self.index_dims, resolution, strict=True)
+        ]
 
     def at(self, positions: jax.Array) -> jax.Array:  # [..., d] -> [..., c]
         """Encodes given `positions`, for example the coordinates of points.

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from perceiver_jax.model import convolutions, patches
+from perceiver_jax.model.byte_array import ByteArray, Grid, fourier_grid
 from perceiver_jax.model.linear import Linear
 from perceiver_jax.model.position_encoding import (
     FourierConfig,
@@ -27,9 +28,14 @@ from perceiver_jax.model.position_encoding import (
 class Elements(NamedTuple):
     """What a preprocessor hands to the encoder, and to decoders that query with their inputs."""
 
-    features: jax.Array  # [b, m, c], content and position
+    inputs: ByteArray  # [b, m, c], content and position
     without_position: jax.Array  # [b, m, c'], content alone
     by_modality: Mapping[str, "Elements"] = {}  # The parts of joined modalities, not masked.
+
+    @property
+    def features(self) -> jax.Array:  # [b, m, c]
+        """The inputs written out."""
+        return self.inputs.dense()
 
 
 def check_input(x: jax.Array, expected: Mapping[str, int | None], what: str) -> None:
@@ -59,32 +65,39 @@ class PositionedPreprocessor(hk.Module):
 
     def _build_network_inputs(self, x: jax.Array) -> Elements:  # [b, *index_dims, c]
         config = self.config
-        index_dims = x.shape[1:-1]
+        grid, index_dims = x, x.shape[1:-1]
         x = x.reshape(x.shape[0], math.prod(index_dims), x.shape[-1])
-        if config.position is None:
-            features = x
-        else:
-            encoding = PositionEncoder(config.position, index_dims, config.project_position_to)()
-            for layer in range(config.extra_position_mlp_layers):
-                encoding = encoding + Linear(encoding.shape[-1])(encoding)
-                if layer < config.extra_position_mlp_layers - 1:
-                    encoding = jax.nn.relu(encoding)
-            encoding = encoding.astype(x.dtype)
-            if config.position_joined_by == "concat":
-                encoding = jnp.broadcast_to(encoding, (x.shape[0], *encoding.shape))
-                features = jnp.concatenate([x, encoding], axis=-1)
-            elif encoding.shape[-1] != x.shape[-1]:
-                raise ValueError(
-                    f"positions of {encoding.shape[-1]} channels cannot be added to inputs of "
-                    f"{x.shape[-1]}; set project_position_to={x.shape[-1]}."
-                )
-            else:
-                features = x + encoding
+        order = None
         if config.permutation_seed is not None:
             # One fixed order for all examples, after the positions are attached (Perceiver, 4.1).
             order = np.random.RandomState(config.permutation_seed).permutation(x.shape[1])
-            features, x = features[:, order], x[:, order]
-        return Elements(features, x)
+        if config.position is None:
+            x = x if order is None else x[:, order]
+            return Elements(ByteArray.of(x), x)
+
+        encoder = PositionEncoder(config.position, index_dims, config.project_position_to)
+        joined = config.position_joined_by == "concat"
+        if joined and order is None and not config.extra_position_mlp_layers:
+            axes = encoder.by_axis()
+            if axes is not None:
+                axes = jax.tree.map(lambda part: part.astype(x.dtype), axes)
+                return Elements(ByteArray((fourier_grid(grid, axes),)), x)
+        encoding = encoder()
+        for layer in range(config.extra_position_mlp_layers):
+            encoding = encoding + Linear(encoding.shape[-1])(encoding)
+            if layer < config.extra_position_mlp_layers - 1:
+                encoding = jax.nn.relu(encoding)
+        encoding = encoding.astype(x.dtype)
+        if order is not None:
+            encoding, x = encoding[order], x[:, order]
+        if joined:
+            return Elements(ByteArray((Grid.of(x, rows=encoding),)), x)
+        if encoding.shape[-1] != x.shape[-1]:
+            raise ValueError(
+                f"positions of {encoding.shape[-1]} channels cannot be added to inputs of "
+                f"{x.shape[-1]}; set project_position_to={x.shape[-1]}."
+            )
+        return Elements(ByteArray.of(x + encoding), x)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,7 +294,7 @@ class PointsPreprocessor(hk.Module):
         if config.position.max_resolution is None:
             raise ValueError("points have no grid: the Fourier config needs a max_resolution.")
         features = PositionEncoder(config.position, ()).at(points)
-        return Elements(features.astype(points.dtype), points)
+        return Elements(ByteArray.of(features.astype(points.dtype)), points)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,7 +315,7 @@ class OneHotPreprocessor(hk.Module):
         """Preprocesses labels [b, classes]."""
         del is_training
         check_input(labels, {"batch": None, "classes": self.config.num_classes}, "labels")
-        return Elements(labels[:, None, :], labels[:, None, :])
+        return Elements(ByteArray.of(labels[:, None, :]), labels[:, None, :])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -347,7 +360,8 @@ class TokensPreprocessor:
                 f"{list(ids.shape)}. Cut the text, or run it in parts."
             )
         embedded = self.embed(ids)
-        return Elements(embedded + self._positions()[: ids.shape[1]], embedded)
+        positioned = embedded + self._positions()[: ids.shape[1]]
+        return Elements(ByteArray.of(positioned), embedded)
 
 
 def _per_frame(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:

@@ -9,6 +9,8 @@ import contextvars
 from collections.abc import Iterator
 from typing import Literal, get_args
 
+import jax
+
 # How a model computes its attentions:
 #   'auto'      the cheapest route of each, by the rule in this file;
 #   'plain'     the definitions as a textbook has them: every projection, all attention weights at
@@ -45,3 +47,19 @@ def choosing(route: Route) -> Iterator[None]:
         yield
     finally:
         _chosen.reset(token)
+
+
+# Bytes of attention weights, in float32, that a loop works on at a time: on CPUs as many as lie in
+# the caches, on accelerators as many as keep them busy.
+_BYTES_AT_A_TIME = {"cpu": 512 * 2**10}
+_BYTES_AT_A_TIME_ELSEWHERE = 256 * 2**20
+
+
+def rows_at_a_time(weights_per_row: int) -> int:
+    """How many rows of elements a loop takes at a time.
+
+    Args:
+      weights_per_row: attention weights of a row, over examples, queries and columns.
+    """
+    limit = _BYTES_AT_A_TIME.get(jax.default_backend(), _BYTES_AT_A_TIME_ELSEWHERE)
+    return max(limit // (4 * weights_per_row), 1)

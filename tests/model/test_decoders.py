@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from perceiver_jax.model import decoders
+from perceiver_jax.model.byte_array import ByteArray
 from perceiver_jax.model.decoders import (
     DecoderConfig,
     FlowDecoderConfig,
@@ -32,8 +33,8 @@ def decode(config):
 
     def forward(x, latents, points=None, query_mask=None):
         decoder = decoders.make_decoder(config)
-        query = decoder.decoder_query(Elements(x, x), points)
-        return decoder(query, latents, query_mask), query
+        query = decoder.decoder_query(Elements(ByteArray.of(x), x), points)
+        return decoder(query, latents, query_mask), query.dense()
 
     return forward
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from perceiver_jax.model import multimodal, postprocessors
+from perceiver_jax.model.byte_array import ByteArray
 from perceiver_jax.model.decoders import DecoderConfig, QueryConfig
 from perceiver_jax.model.multimodal import MaskProbability, MultimodalConfig
 from perceiver_jax.model.position_encoding import FourierConfig, LearnedConfig
@@ -172,9 +173,10 @@ def test_decoder_joins_queries_of_different_widths():
     def forward(latents, points, query_mask=None):
         makers = {name: multimodal.make_query_maker(q) for name, q in config.queries.items()}
         decoder = multimodal.MultimodalDecoder(config, makers)
-        inputs = {"b": multimodal.Elements(latents, latents)}
+        inputs = {"b": multimodal.Elements(ByteArray.of(latents), latents)}
         queries = decoder.decoder_query(inputs, {"b": points})
-        return decoder(queries, latents, query_mask), queries
+        written = {name: query.dense() for name, query in queries.items()}
+        return decoder(queries, latents, query_mask), written
 
     points = np.array([4, 0])
     params, call = transformed(forward, latents, points)

@@ -184,7 +184,7 @@ def test_torch_padding_counts_what_the_stem_makes():
     variables = jax.eval_shape(f.init, key, images)
     elements, _ = jax.eval_shape(f.apply, *variables, key, images)
     assert config.index_dims == (4, 3)
-    assert elements.features.shape == (1, 12, 5)
+    assert elements.inputs.shape == (1, 12, 5)
 
 
 @pytest.mark.parametrize(
