@@ -10,7 +10,6 @@ from typing import Literal
 
 import haiku as hk
 import jax
-import jax.numpy as jnp
 
 from perceiver_jax.model import attention, capture
 from perceiver_jax.model.layer_norm import LayerNorm

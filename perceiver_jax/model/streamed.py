@@ -136,7 +136,8 @@ def _attend_backward(
     wide = log_sum.dtype
     shift = jnp.sum(attended.astype(wide) * cotangent.astype(wide), axis=-1, keepdims=True)
     arrays = (queries, keys, values, log_sum, shift, cotangent)
-    return *_for_every_head(_head_backward, (query_chunk, key_chunk), arrays, mask), None
+    dq, dk, dv = _for_every_head(_head_backward, (query_chunk, key_chunk), arrays, mask)
+    return dq, dk, dv, None
 
 
 _attend.defvjp(_attend_forward, _attend_backward)
