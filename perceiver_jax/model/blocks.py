@@ -10,9 +10,9 @@ from typing import Literal
 
 import haiku as hk
 import jax
-import jax.numpy as jnp
 
-from perceiver_jax.model import attention, capture, execution
+from perceiver_jax.model import attention, capture
+from perceiver_jax.model.layer_norm import LayerNorm
 from perceiver_jax.model.linear import Linear
 
 # Which width the projections inside a cross-attention have where none is given:
@@ -35,14 +35,8 @@ def linear(
 
 
 def layer_norm(x: jax.Array) -> jax.Array:  # [..., c] -> [..., c]
-    """Layer norm over the channels, with scale and offset, eps 1e-5 inside the root.
-
-    Where activations are narrower than parameters it is computed in the parameters' float32.
-    """
-    norm = hk.LayerNorm(axis=-1, create_scale=True, create_offset=True, eps=1e-5)
-    if execution.current().compute_dtype is None:
-        return norm(x)
-    return norm(x.astype(jnp.float32)).astype(x.dtype)
+    """Layer norm over the channels, in the parameters' float32 where activations are narrower."""
+    return LayerNorm()(x)
 
 
 def dropout(x: jax.Array, rate: float, is_training: bool) -> jax.Array:
