@@ -134,3 +134,5 @@ def test_hands_over_what_cudnn_can_take(monkeypatch, masked):
     queries, keys = (6, 8) if masked else (5, 7)
     assert handed["shapes"] == ((2, queries, 3, 16), (2, keys, 3, 16), (2, keys, 3, 16))
     assert handed["mask"] == (((2, 1, 6, 8), np.dtype(bool)) if masked else None)
+    attend_cudnn(*[jnp.zeros((1, 2, 1, 8), jnp.bfloat16)] * 3, scale=3.0)
+    assert handed["scale"] == 3.0

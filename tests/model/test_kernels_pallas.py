@@ -114,6 +114,18 @@ def test_bfloat16_equals_float32_within_its_rounding():
     )
 
 
+def test_heads_that_share_keys_and_values_are_more_queries():
+    queries, keys, values, _ = arrays("heads_of_two_widths")
+    b, q, h, d_qk = queries.shape
+    keys, values = keys[:, :, :1], values[:, :, :1]
+    repeated = [jnp.repeat(x, h, axis=2) for x in (keys, values)]
+    expected, _ = attend(queries * 3 * d_qk**0.5, *repeated)
+    actual = attend_pallas(
+        queries.reshape(b, q * h, 1, d_qk), keys, values, scale=3.0, interpret=True
+    )
+    np.testing.assert_allclose(actual.reshape(expected.shape), expected, atol=1e-5)
+
+
 def test_large_scores_do_not_overflow():
     queries, keys, values, _ = arrays("one_head")
     actual = attend_pallas(1e3 * queries, keys, values, interpret=True)
@@ -150,6 +162,9 @@ def test_split_batch_equals_whole_batch():
     actual = jax.jit(lambda: attended(batch))()
     assert actual[0].sharding.is_equivalent_to(batch, 3)
     assert_equal(actual, attended(None), rtol=1e-6)
+    # Without a mask there is nothing of it to split.
+    unmasked = jax.eval_shape(lambda *qkv: attend_pallas(*qkv, batch=batch), queries, keys, values)
+    assert unmasked.shape == cotangent.shape
 
 
 def tpu_program(function, *args) -> str:

@@ -89,6 +89,7 @@ def attend_cudnn(
     values: jax.Array,  # [b, k, h, d_v]
     mask: jax.Array | None = None,  # [b, q, k]; 1 or True = attend
     *,
+    scale: float | None = None,
     implementation: Literal["cudnn", "xla"] = "cudnn",
 ) -> jax.Array:  # [b, q, h * d_v]
     """The attended values of `attend`, without dropout.
@@ -101,6 +102,7 @@ def attend_cudnn(
       keys: see `attend`.
       values: see `attend`.
       mask: see `attend`.
+      scale: what scores are multiplied by; None: d_qk^-0.5.
       implementation: 'xla' computes the same on any platform: for tests.
     """
     num_queries, qk_width = queries.shape[1], queries.shape[-1]
@@ -118,7 +120,7 @@ def attend_cudnn(
         _pad(keys, key_length, width),
         _pad(values, key_length, width),
         mask=whole_mask,
-        scale=qk_width**-0.5,
+        scale=qk_width**-0.5 if scale is None else scale,
         implementation=implementation,
     )[:, :num_queries, :, :v_width]
     if mask is not None:

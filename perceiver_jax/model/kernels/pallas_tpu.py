@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from perceiver_jax.model.kernels import flash_tpu
+from perceiver_jax.model.kernels.sizes_tpu import tile_sizes
 
 
 def declines(
@@ -40,7 +40,7 @@ def declines(
         reasons.append(f"the Pallas kernels run on TPUs, and this is a {backend}")
     if dtype not in (jnp.float32, jnp.bfloat16):
         reasons.append(f"the Pallas kernels take float32 or bfloat16, not {dtype.name}")
-    elif flash_tpu.tile_sizes(qk_width, v_width, dtype.itemsize) is None:
+    elif tile_sizes(qk_width, v_width, dtype.itemsize) is None:
         reasons.append(
             f"heads of {qk_width} and {v_width} channels in {dtype.name} do not fit a TPU core's "
             "memory"
@@ -60,10 +60,14 @@ def attend_pallas(
     *,
     query_mask: jax.Array | None = None,  # [b, q]
     key_mask: jax.Array | None = None,  # [b, k]
+    scale: float | None = None,
     batch: NamedSharding | None = None,
     interpret: Any = False,
 ) -> jax.Array:  # [b, q, h * d_v]
     """The attended values of `attend`, without dropout. Memory grows with q + k, not q x k.
+
+    Heads that share their keys and values, as folded projections make them, are more queries of
+    one head: [b, q * h, 1, c].
 
     Differentiable once, in reverse mode. Gradients that nobody asks for are not computed where the
     caller is compiled: neither those of the queries, nor those of keys and values.
@@ -76,6 +80,7 @@ def attend_pallas(
       query_mask: which queries attend, and
       key_mask: which keys are attended to: together, a mask that is a product of the two, for a
         small part of the memory traffic. Not with `mask`.
+      scale: what scores are multiplied by; None: d_qk^-0.5.
       batch: how the first axis is split over devices, as `Execution.batch` says; a compiler cannot
         split a kernel by itself.
       interpret: computes on any platform, slowly, as `pallas_call` does: for tests.
@@ -100,7 +105,7 @@ def attend_pallas(
         flash = jax.shard_map(
             flash, mesh=batch.mesh, in_specs=spec, out_specs=spec, check_vma=False
         )
-    attended = flash(queries * qk_width**-0.5, keys, values, mask)
+    attended = flash(queries * (qk_width**-0.5 if scale is None else scale), keys, values, mask)
     if attends is not None:
         attended = jnp.where(attends[:, :, None, None], attended, 0)
     return attended.reshape(attended.shape[0], num_queries, -1)
@@ -114,6 +119,9 @@ def _flash(
     *,
     interpret: Any,
 ) -> jax.Array:  # [b, q, h, d_v]
+    # Pallas takes a while to import, so only who uses it does.
+    from perceiver_jax.model.kernels import flash_tpu
+
     @jax.custom_vjp
     def flash(
         queries: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array | None
