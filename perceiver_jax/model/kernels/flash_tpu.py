@@ -73,14 +73,9 @@ def backward(
       interpret: see `attend_pallas`.
     """
     tiled = Tiled(queries, keys, values, mask)
-    arrays = (
-        *(tiled.queries, tiled.keys, tiled.values, tiled.mask),
-        *(
-            tiled.pad_rows(logsumexp),
-            tiled.pad_rows(expected),
-            tiled.pad(cotangent, tiled.num_queries),
-        ),
-    )
+    statistics = (tiled.pad_rows(logsumexp), tiled.pad_rows(expected))
+    padded = tiled.pad(cotangent, tiled.num_queries)
+    arrays = (tiled.queries, tiled.keys, tiled.values, tiled.mask, *statistics, padded)
     inputs = ("queries", "keys", "values", "mask", "rows", "rows", "queries_of_v")
     # Two kernels, because each adds up over the other's outer axis. Where only one's result is
     # used, as for inputs that need no gradient, the other is not run.
