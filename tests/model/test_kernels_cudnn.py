@@ -75,11 +75,17 @@ def test_common_width_is_a_multiple_of_eight():
     assert [common_width(*widths) for widths in ((32, 160), (261, 7), (1, 1))] == [160, 264, 8]
 
 
-@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize(
-    ("dtype", "rtol"), [(jnp.float32, 1e-5), (jnp.bfloat16, 2 * float(jnp.finfo("bfloat16").eps))]
+    ("shape", "dtype", "rtol", "masked"),
+    [
+        ((2, 7, 13, 1, 11, 11), jnp.float32, 1e-5, True),
+        ((2, 5, 6, 3, 2, 17), jnp.float32, 1e-5, True),
+        ((2, 5, 6, 3, 9, 5), jnp.float32, 1e-5, False),
+        ((2, 1, 3, 2, 9, 5), jnp.float32, 1e-5, True),
+        ((2, 5, 6, 3, 2, 17), jnp.bfloat16, 2 * float(jnp.finfo("bfloat16").eps), True),
+        ((2, 7, 13, 1, 11, 11), jnp.bfloat16, 2 * float(jnp.finfo("bfloat16").eps), False),
+    ],
 )
-@pytest.mark.parametrize("shape", [(2, 7, 13, 1, 11, 11), (2, 5, 6, 3, 2, 17), (2, 1, 3, 2, 9, 5)])
 def test_equals_the_definition(shape, dtype, rtol, masked):
     b, q, k, h, d_qk, d_v = shape
     rng = np.random.default_rng(0)

@@ -10,6 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from perceiver_jax.model.attention import attend
 from perceiver_jax.model.kernels.pallas_tpu import attend_pallas, declines
+from perceiver_jax.model.kernels.sizes_tpu import fill, tile_sizes
 
 pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision", "quick_compilation")]
 
@@ -57,8 +58,13 @@ def assert_equal(actual, expected, rtol: float):
         np.testing.assert_allclose(one, other, rtol=0, atol=rtol * np.abs(other).max())
 
 
-@pytest.mark.parametrize("masked", ["no", "queries", "keys", "both", "product", "any"])
-@pytest.mark.parametrize("shape", ["one_head", "heads_of_two_widths"])
+@pytest.mark.parametrize(
+    ("shape", "masked"),
+    [
+        *(("heads_of_two_widths", masked) for masked in ("no", "queries", "both", "product")),
+        *(("one_head", masked) for masked in ("keys", "any")),
+    ],
+)
 def test_equals_the_definition(shape, masked):
     query_mask, key_mask = masks(shape)
     product = query_mask[:, :, None] & key_mask[:, None, :]
@@ -245,6 +251,16 @@ def test_applies(change):
 def test_declines_with_a_reason(change, words):
     (reason,) = declines(**{**FITTING, **change})
     assert words in reason
+
+
+def test_tiles_are_nearly_full_and_fit():
+    assert fill(784, most=512, multiple=32) == (416, 832)
+    assert fill(512, most=512, multiple=128) == (512, 512)
+    assert fill(1, most=512, multiple=32) == (32, 32)
+    # By hand: 2 (512 + 512) 512 x 4 bytes, 512 x 512 (8 + 4) and 4 MiB of scores are 11 MiB.
+    assert tile_sizes(256, 256, 4) == (512, 512)
+    # One register more: 2 x 1024 x 640 x 4, 512 x 640 x 12 and 4 MiB are 12.75 MiB.
+    assert tile_sizes(257, 256, 4) == (512, 256)
 
 
 def test_too_wide_heads_are_an_error():
