@@ -1,37 +1,30 @@
 """The pre-layer-norm residual blocks that every Perceiver is made of.
 
 Perceiver, Sec. 3.1 and App. C; Perceiver IO, App. E.1, equations 1 to 6. Module and parameter
-names are those of the released checkpoints: `attention/linear` is the query projection,
-`linear_1` the keys', `linear_2` the values', `linear_3` the output's.
+names are those of the released checkpoints.
 """
 
 import dataclasses
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import haiku as hk
 import jax
+import jax.numpy as jnp
 
-from perceiver_jax.model import attention, capture
+from perceiver_jax.model.byte_array import ByteArray, Grid
 from perceiver_jax.model.layer_norm import LayerNorm
-from perceiver_jax.model.linear import Linear
+from perceiver_jax.model.multi_head import Attention, Normed, linear
+from perceiver_jax.model.routes import outputs_at_a_time
 
 # Which width the projections inside a cross-attention have where none is given:
 #   'kv'   that of the keys' inputs, as in all released models;
 #   'q'    that of the queries' inputs;
 #   'min'  the smaller of the two, as Perceiver, App. C, words it.
 WidthRule = Literal["kv", "q", "min"]
+Layer = Callable[[jax.Array], jax.Array]
 
-
-def linear(
-    output_size: int, *, init_scale: float = 1.0, with_bias: bool = True, name: str | None = None
-) -> Linear:
-    """A linear layer, initialised as released: truncated normal of variance scale / fan-in."""
-    return Linear(
-        output_size,
-        with_bias=with_bias,
-        w_init=hk.initializers.VarianceScaling(init_scale),
-        name=name,
-    )
+__all__ = ["MLP", "Attention", "CrossAttention", "SelfAttention", "WidthRule", "layer_norm"]
 
 
 def layer_norm(x: jax.Array) -> jax.Array:  # [..., c] -> [..., c]
@@ -44,72 +37,6 @@ def dropout(x: jax.Array, rate: float, is_training: bool) -> jax.Array:
     if not is_training or rate == 0.0:
         return x
     return hk.dropout(hk.next_rng_key(), rate, x)
-
-
-@dataclasses.dataclass
-class Attention(hk.Module):
-    """Multi-headed attention with separate widths for queries and keys, values, and output."""
-
-    num_heads: int = 8  # Number of attention heads.
-    qk_channels: int | None = None  # Width of queries and keys over all heads; None: the queries'.
-    v_channels: int | None = None  # Width of the values over all heads; None: `qk_channels`.
-    output_channels: int | None = None  # Width of the output; None: `v_channels`.
-    init_scale: float = 1.0  # Variance scale of the projections' initial weights.
-    final_init_scale_multiplier: float = 1.0  # The output's variance scale, times `init_scale`.
-    with_final_bias: bool = True  # Whether the output projection has a bias.
-    dropout_prob: float = 0.0  # Share of attention weights dropped in training.
-    name: str | None = None
-
-    def __call__(
-        self,
-        inputs_q: jax.Array,  # [b, q, c_q]
-        inputs_kv: jax.Array,  # [b, k, c_kv]
-        mask: jax.Array | None = None,  # [b, q, k]
-        *,
-        is_training: bool = False,
-    ) -> jax.Array:  # [b, q, output_channels]
-        """Attends from `inputs_q` to `inputs_kv`.
-
-        Raises:
-          ValueError: a width is not divisible by the number of heads.
-        """
-        qk_channels = self.qk_channels or inputs_q.shape[-1]
-        v_channels = self.v_channels or qk_channels
-        output_channels = self.output_channels or v_channels
-        for what, width in (("qk_channels", qk_channels), ("v_channels", v_channels)):
-            if width % self.num_heads:
-                raise ValueError(
-                    f"{what}={width} is not divisible by num_heads={self.num_heads}; choose a "
-                    f"multiple of {self.num_heads} for {what}, or another number of heads."
-                )
-
-        queries = self._split_heads(linear(qk_channels, init_scale=self.init_scale)(inputs_q))
-        keys = self._split_heads(linear(qk_channels, init_scale=self.init_scale)(inputs_kv))
-        values = self._split_heads(linear(v_channels, init_scale=self.init_scale)(inputs_kv))
-
-        use_dropout = is_training and self.dropout_prob > 0.0
-        # Who asks for the weights gets them, whatever memory they take.
-        whole = use_dropout or capture.wanted() or not attention.needs_chunks(queries, keys)
-        if whole:
-            attended, weights = attention.attend(
-                queries,
-                keys,
-                values,
-                mask,
-                dropout_rate=self.dropout_prob if use_dropout else 0.0,
-                dropout_key=hk.next_rng_key() if use_dropout else None,
-            )
-            capture.record(weights)
-        else:
-            attended = attention.attend_in_chunks(queries, keys, values, mask)
-        return linear(
-            output_channels,
-            init_scale=self.init_scale * self.final_init_scale_multiplier,
-            with_bias=self.with_final_bias,
-        )(attended)
-
-    def _split_heads(self, x: jax.Array) -> jax.Array:  # [b, q, h * d] -> [b, q, h, d]
-        return x.reshape(*x.shape[:-1], self.num_heads, x.shape[-1] // self.num_heads)
 
 
 @dataclasses.dataclass
@@ -191,28 +118,101 @@ class CrossAttention(hk.Module):
 
     def __call__(
         self,
-        inputs_q: jax.Array,  # [b, q, c_q]
-        inputs_kv: jax.Array,  # [b, k, c_kv]
-        mask: jax.Array | None = None,  # [b, q, k]
+        inputs_q: jax.Array | ByteArray,  # [b, q, c_q]; an array may have 1 for b
+        inputs_kv: jax.Array | ByteArray,  # [b, k, c_kv]
+        mask: jax.Array | None = None,  # [b or 1, q or 1, k or 1]
         *,
         is_training: bool = False,
-    ) -> jax.Array:  # [b, q, c_q]
-        """Lets `inputs_q` read from `inputs_kv`."""
-        q_width, kv_width = inputs_q.shape[-1], inputs_kv.shape[-1]
+        then: Layer | None = None,
+    ) -> jax.Array:  # [b, q, c_q], or what `then` makes of it
+        """Lets `inputs_q` read from `inputs_kv`.
+
+        Args:
+          inputs_q: what reads. As a byte array, it is taken a part after the other where outputs
+            are many.
+          inputs_kv: what is read.
+          mask: which query may read what.
+          is_training: whether there is dropout.
+          then: what happens to every output, [b, p, c_q] -> [b, p, c], before all are joined.
+        """
+        q_width, kv_width = (
+            x.num_channels if isinstance(x, ByteArray) else x.shape[-1]
+            for x in (inputs_q, inputs_kv)
+        )
         default_width = {"kv": kv_width, "q": q_width, "min": min(q_width, kv_width)}
-        attended = Attention(
+        attention = Attention(
             num_heads=self.num_heads,
             qk_channels=self.qk_channels or default_width[self.width_rule],
             v_channels=self.v_channels,
             output_channels=q_width,
             init_scale=self.init_scale,
             dropout_prob=self.attention_dropout_prob,
-        )(layer_norm(inputs_q), layer_norm(inputs_kv), mask, is_training=is_training)
-        attended = dropout(attended, self.dropout_prob, is_training)
-        x = inputs_q + attended if self.use_query_residual else attended
-        return x + MLP(
+        )
+        norm_q, norm_kv, norm = LayerNorm(), LayerNorm(), LayerNorm()
+        mlp = MLP(
             widening_factor=self.widening_factor,
             init_scale=self.init_scale,
             dropout_prob=self.dropout_prob,
             exact_gelu=self.exact_gelu,
-        )(layer_norm(x), is_training=is_training)
+        )
+
+        def finish(queries: Callable[[], jax.Array], attended: jax.Array) -> jax.Array:
+            attended = dropout(attended, self.dropout_prob, is_training)
+            x = queries() + attended if self.use_query_residual else attended
+            x = x + mlp(norm(x), is_training=is_training)
+            return x if then is None else then(x)
+
+        q = Normed(inputs_q, norm_q) if isinstance(inputs_q, ByteArray) else norm_q(inputs_q)
+        kv = Normed(inputs_kv, norm_kv) if isinstance(inputs_kv, ByteArray) else norm_kv(inputs_kv)
+        plan = attention.plan(q, kv, mask, is_training=is_training)
+        if not isinstance(inputs_q, ByteArray):
+            attended = attention(q, kv, mask, is_training=is_training)
+            return finish(lambda: inputs_q, attended)
+        if plan.route != "folded" or self.dropout_prob > 0.0:
+            attended = attention(q, kv, mask, is_training=is_training)
+            return finish(inputs_q.dense, attended)
+        assert isinstance(kv, jax.Array)
+        decoder = attention.decoder(kv, norm_q, q_width, plan)
+
+        def answer(part: Grid, mask: jax.Array | None) -> jax.Array:  # [b, r, k, c] -> [b, p, c]
+            return finish(part.dense, decoder.read(part, mask))
+
+        per_query = kv.shape[0] * self.num_heads * kv.shape[1]
+        return _in_parts(answer, inputs_q, None if mask is None else mask[:, :, 0], per_query)
+
+
+def _in_parts(
+    answer: Callable[[Grid, jax.Array | None], jax.Array],
+    queries: ByteArray,  # [b, o, c]
+    mask: jax.Array | None,  # [b, o]
+    weights_per_query: int,
+) -> jax.Array:  # [b, o, c_out]
+    """Answers a few rows of queries at a time, each part computed again in the backward pass."""
+    answers, start = [], 0
+    for grid in queries.grids:
+        stop = start + grid.num_elements
+        grid_mask = None if mask is None else mask[:, start:stop]
+        start = stop
+        num_rows, columns = grid.content.shape[1:3]
+        size = min(outputs_at_a_time(weights_per_query * columns, num_rows), num_rows)
+        if size == num_rows:
+            answers.append(answer(grid, grid_mask))
+            continue
+        pieces, rest = grid.pieces(size)
+        whole = num_rows // size * size * columns
+        masks = None
+        if grid_mask is not None:
+            masks = grid_mask[:, :whole].reshape(grid_mask.shape[0], -1, size * columns)
+            masks = masks.swapaxes(0, 1)
+
+        def step(_: None, piece: Any, grid: Grid = grid) -> tuple[None, jax.Array]:
+            content, rows, piece_mask = piece
+            part = dataclasses.replace(grid, content=content, rows=rows)
+            return None, hk.remat(answer)(part, piece_mask)
+
+        _, stacked = hk.scan(step, None, (*pieces, masks))  # [pieces, b, p, c_out]
+        answers.append(stacked.swapaxes(0, 1).reshape(stacked.shape[1], -1, stacked.shape[-1]))
+        if rest is not None:
+            rest_mask = None if grid_mask is None else grid_mask[:, whole:]
+            answers.append(answer(rest, rest_mask))
+    return jnp.concatenate(answers, axis=1) if len(answers) > 1 else answers[0]

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from perceiver_jax.model.routes import Part
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +59,8 @@ class Grid:
     @property
     def sizes(self) -> tuple[int, int, int, int]:
         """Channels of content, rows, columns and constant."""
-        parts = (self.content, self.rows, self.columns, self.constant)
-        return tuple(part.shape[-1] for part in parts)
+        content, rows, columns, constant = self.content, self.rows, self.columns, self.constant
+        return content.shape[-1], rows.shape[-1], columns.shape[-1], constant.shape[-1]
 
     def dense(self) -> jax.Array:  # [b, m, c]
         """Writes the elements out."""
@@ -89,13 +91,13 @@ class Grid:
         Both follow from the mean and variance of the parts (Chan et al. 1979), so that nothing
         cancels and no element has to be written out.
         """
-        parts = (
+        every = (
             self.content,
             self.rows[None, :, None],
             self.columns[None, None],
             self.constant[None, None, None],
         )
-        parts = [part.astype(jnp.float32) for part in parts if part.shape[-1]]
+        parts = [part.astype(jnp.float32) for part in every if part.shape[-1]]
         channels = len(self.order)
         means = [part.mean(axis=-1) for part in parts]
         mean = sum(part.shape[-1] / channels * own for part, own in zip(parts, means, strict=True))
@@ -116,11 +118,30 @@ class Grid:
             order=(*self.order, *range(old, old + more.shape[-1])),
         )
 
+    @property
+    def part(self) -> Part:
+        """The sizes that costs depend on."""
+        content, rows, columns, _ = self.sizes
+        num_rows, num_columns = self.content.shape[1:3]
+        return Part(num_rows, num_columns, content, rows, columns)
+
     def take_rows(self, start: int, stop: int) -> "Grid":
         """The elements of some rows."""
         return dataclasses.replace(
             self, content=self.content[:, start:stop], rows=self.rows[start:stop]
         )
+
+    def pieces(
+        self, size: int
+    ) -> tuple[tuple[jax.Array, jax.Array], "Grid | None"]:  # [n, b, size, k, c], [n, size, c]
+        """Content and features of rows in pieces of `size` rows, and the rows that are left."""
+        num_rows = self.rows.shape[0]
+        number, whole = num_rows // size, num_rows // size * size
+        content = self.content[:, :whole]
+        content = content.reshape(content.shape[0], number, size, *content.shape[2:])
+        rows = self.rows[:whole].reshape(number, size, -1)
+        rest = None if whole == num_rows else self.take_rows(whole, num_rows)
+        return (jnp.moveaxis(content, 1, 0), rows), rest
 
     def take(self, points: jax.Array) -> "Grid":  # [p] indices of elements
         """Some elements, as a single column."""
@@ -169,6 +190,26 @@ class ByteArray:
     def dtype(self) -> jnp.dtype:
         """Dtype of the content."""
         return self.grids[0].content.dtype
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The sizes of the grids that costs depend on."""
+        return tuple(grid.part for grid in self.grids)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether elements are the same for all examples."""
+        return not any(grid.content.shape[-1] for grid in self.grids)
+
+    def astype(self, dtype: jnp.dtype) -> "ByteArray":
+        """The byte array in another dtype."""
+        return jax.tree.map(lambda x: x.astype(dtype), self)
+
+    def map_content(self, function: Callable[[jax.Array], jax.Array]) -> "ByteArray":
+        """The byte array of changed content [b, r, k, c]."""
+        return self.map_grids(
+            lambda grid: dataclasses.replace(grid, content=function(grid.content))
+        )
 
     def dense(self) -> jax.Array:  # [b, m, c]
         """Writes the elements out."""

@@ -6,6 +6,7 @@ queries come from: a learned array, Fourier features of output positions, or the
 
 import dataclasses
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -160,6 +161,7 @@ class BasicDecoder(hk.Module):
     ) -> jax.Array:  # [b, o, output_channels]
         """Decodes `latents` at `query`."""
         config = self.config
+        query = ByteArray.of(query)
         mask = None
         if query_mask is not None:
             if query_mask.shape != query.shape[:2]:
@@ -167,7 +169,17 @@ class BasicDecoder(hk.Module):
                     f"query_mask must have shape [batch, outputs]={query.shape[:2]}; got "
                     f"{query_mask.shape}."
                 )
-            mask = jnp.broadcast_to(query_mask[:, :, None], (*query_mask.shape, latents.shape[1]))
+            mask = query_mask[:, :, None]
+        how = execution.current()
+        project: Callable[[jax.Array], jax.Array] | None = None
+        if config.output_channels is not None:
+            output = Linear(
+                config.output_channels, w_init=_output_init(config.output_init), name="output"
+            )
+
+            def project(x: jax.Array) -> jax.Array:
+                return output(how.leave(x))
+
         cross_attend = blocks.CrossAttention(
             num_heads=config.num_heads,
             qk_channels=config.qk_channels,
@@ -177,15 +189,9 @@ class BasicDecoder(hk.Module):
             widening_factor=config.widening_factor,
             exact_gelu=self.exact_gelu,
         )
-        how = execution.current()
-        read = how.wrap(partial(cross_attend, is_training=is_training), is_cross_attend=True)
-        query = ByteArray.of(query).dense()
-        decoded = how.leave(how.place(read(how.enter(query), how.enter(latents), mask)))
-        if config.output_channels is None:
-            return decoded
-        return Linear(
-            config.output_channels, w_init=_output_init(config.output_init), name="output"
-        )(decoded)
+        layer = partial(cross_attend, is_training=is_training, then=project)
+        read = how.wrap(layer, is_cross_attend=True)
+        return how.leave(how.place(read(how.enter_inputs(query), how.enter(latents), mask)))
 
 
 @dataclasses.dataclass

@@ -14,7 +14,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from perceiver_jax.model import blocks, capture, execution, position_encoding
+from perceiver_jax.model import blocks, capture, execution, position_encoding, routes
 from perceiver_jax.model.byte_array import ByteArray
 
 # Which weights the cross-attends share: every one has its own, or all but the first share one set
@@ -139,9 +139,9 @@ class PerceiverEncoder(hk.Module):
         """Encodes `inputs`; what `input_mask` hides cannot influence the latents."""
         batch = inputs.shape[0]
         how = execution.current()
-        inputs = how.enter(ByteArray.of(inputs).dense())
-        latents = self._latents()
-        latents = how.enter(jnp.broadcast_to(latents, (batch, *latents.shape)))
+        inputs = how.enter_inputs(ByteArray.of(inputs))
+        # The latents are the same for all examples until they have read something.
+        latents = how.enter_latents(self._latents()[None])
         mask = None
         if input_mask is not None:
             if input_mask.shape != inputs.shape[:2]:
@@ -149,9 +149,7 @@ class PerceiverEncoder(hk.Module):
                     f"input_mask must have shape [batch, inputs]={inputs.shape[:2]}; got "
                     f"{input_mask.shape}."
                 )
-            mask = jnp.broadcast_to(
-                input_mask[:, None, :], (batch, self.config.num_latents, inputs.shape[1])
-            )
+            mask = input_mask[:, None, :]
 
         def read(latents: jax.Array, cross_attend: blocks.CrossAttention) -> jax.Array:
             layer = partial(cross_attend, is_training=is_training)
@@ -170,8 +168,11 @@ class PerceiverEncoder(hk.Module):
                 latents = repeat(partial(think, tower=tower), latents, times)
             return latents
 
-        repeat = _scan if self._is_deep() and not capture.active() else _loop
+        is_plain = routes.chosen() == "plain"
+        repeat = _scan if self._is_deep() and not (capture.active() or is_plain) else _loop
         for step, times in _runs(self._cycles()):
+            if times > 1 or is_plain:
+                latents = jnp.broadcast_to(latents, (batch, *latents.shape[1:]))
             latents = repeat(partial(cycle, step=step), latents, times)
         return latents
 

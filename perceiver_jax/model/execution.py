@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
+from perceiver_jax.model.byte_array import ByteArray
 from perceiver_jax.model.linear import LINEAR
 
 # What the backward pass computes again instead of keeping it from the forward pass:
@@ -51,6 +52,16 @@ class Execution:
         if self.compute_dtype is not None and jnp.issubdtype(x.dtype, jnp.floating):
             x = x.astype(self.compute_dtype)
         return self.place(x)
+
+    def enter_inputs(self, inputs: ByteArray) -> ByteArray:  # [b, m, c]
+        """Turns the inputs into activations; what all examples share is on all devices."""
+        if self.compute_dtype is not None:
+            inputs = inputs.astype(jnp.dtype(self.compute_dtype))
+        return inputs.map_content(self.place)
+
+    def enter_latents(self, latents: jax.Array) -> jax.Array:  # [1, n, d]
+        """Turns the initial latents, which all examples share, into activations."""
+        return latents if self.compute_dtype is None else latents.astype(self.compute_dtype)
 
     def leave(self, x: jax.Array) -> jax.Array:  # [b, ...]
         """Turns an activation into a result, in float32."""

@@ -16,17 +16,19 @@ Rabe & Staats 2021), and the derivative makes the weights again, so that neither
 nor position features ever exist whole.
 """
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from perceiver_jax.model.byte_array import ByteArray, Grid
+from perceiver_jax.model.layer_norm import EPS
+from perceiver_jax.model.linear import LINEAR
 from perceiver_jax.model.routes import rows_at_a_time
 
 _NOTHING = -1e30  # Score of what may not be read, and the logarithm of no weight at all.
-_EPS = 1e-5  # Of the layer norm.
 
 
 def read(
@@ -77,7 +79,7 @@ def _read_grid(
         mask = jnp.broadcast_to(mask.astype(bool), (variance.shape[0], mask.shape[1]))
         mask = mask.reshape(variance.shape)
     query = Query(for_content, for_rows, by_column)
-    elements = Column(grid.content, grid.rows, jax.lax.rsqrt(variance + _EPS), mask)
+    elements = Column(grid.content, grid.rows, jax.lax.rsqrt(variance + EPS), mask)
     reading, log_sum = _attend(query, elements)
     total = reading.by_column.sum(axis=-1, keepdims=True)
     parts = [reading.content, reading.rows, reading.by_column @ columns, total * constant]
@@ -106,20 +108,19 @@ def _cut(grid: Column, size: int) -> tuple[Column, Column | None]:
     num_rows = grid.rows.shape[0]
     pieces, whole = num_rows // size, num_rows // size * size
 
-    def stack(x: jax.Array | None, axis: int) -> jax.Array | None:
-        if x is None:
-            return None
+    def stack(x: jax.Array, axis: int) -> jax.Array:
         x = jax.lax.slice_in_dim(x, 0, whole, axis=axis)
         x = x.reshape(*x.shape[:axis], pieces, size, *x.shape[axis + 1 :])
         return jnp.moveaxis(x, axis, 0)
 
-    def left(x: jax.Array | None, axis: int) -> jax.Array | None:
-        return None if x is None else jax.lax.slice_in_dim(x, whole, num_rows, axis=axis)
+    def left(x: jax.Array, axis: int) -> jax.Array:
+        return jax.lax.slice_in_dim(x, whole, num_rows, axis=axis)
 
-    stacked = Column(*(stack(x, axis) for x, axis in zip(grid, (1, 0, 1, 1), strict=True)))
-    if whole == num_rows:
-        return stacked, None
-    return stacked, Column(*(left(x, axis) for x, axis in zip(grid, (1, 0, 1, 1), strict=True)))
+    def each(cut: Callable[[jax.Array, int], jax.Array]) -> Column:
+        mask = None if grid.mask is None else cut(grid.mask, 1)
+        return Column(cut(grid.content, 1), cut(grid.rows, 0), cut(grid.scale, 1), mask)
+
+    return each(stack), None if whole == num_rows else each(left)
 
 
 def _join(stacked: jax.Array, rest: jax.Array | None, axis: int) -> jax.Array:
@@ -159,7 +160,7 @@ def _collect(weights: jax.Array, grid: Column, *, shared: bool) -> Query:  # [b,
     return Query(content, rows, by_column)
 
 
-@partial(jax.custom_vjp)
+@jax.custom_vjp
 def _attend(query: Query, grid: Column) -> tuple[Query, jax.Array]:
     """Attends from queries to the elements of a grid.
 
@@ -172,7 +173,7 @@ def _attend(query: Query, grid: Column) -> tuple[Query, jax.Array]:
 
 def _pieces(grid: Column, num_queries: int) -> int:
     batch, _, columns, _ = grid.content.shape
-    return min(rows_at_a_time(batch * num_queries * columns), grid.rows.shape[0])
+    return rows_at_a_time(batch * num_queries * columns, grid.rows.shape[0])
 
 
 def _forward(query: Query, grid: Column) -> tuple[Query, jax.Array]:
@@ -218,7 +219,8 @@ def _attend_forward(query: Any, grid: Any) -> Any:
     wanted = tuple(x is not None and x.perturbed for x in grid[:3])
     values = jax.tree.map(lambda x: x.value, (query, grid), is_leaf=_is_primal)
     query, grid = Query(*values[0]), Column(*values[1])
-    found, log_sum = _forward(query, grid)
+    # Kept wherever the results of linear layers are: these are small.
+    found, log_sum = jax.tree.map(lambda x: checkpoint_name(x, LINEAR), _forward(query, grid))
     # Flags as the presence of a leaf: residuals are arrays.
     flags = tuple(() if each else None for each in wanted)
     return (found, log_sum), (query, grid, found, log_sum, flags)
@@ -274,11 +276,11 @@ def _attend_backward(residuals: Any, cotangents: Any) -> Any:
     d_rest: Any = (None, None, None)
     if rest is not None:
         d_query, d_rest = step(d_query, rest)
-    d_grid = [
+    gradients: list[Any] = [
         None if x is None else _join(x, left, axis)
         for x, left, axis in zip(d_grid, d_rest, (1, 0, 1), strict=True)
     ]
-    return d_query, Column(*d_grid, None)
+    return d_query, Column(*gradients, None)  # type: ignore[call-arg]
 
 
 def _spread(x: jax.Array, like: jax.Array, dtype: Any) -> jax.Array:

@@ -104,15 +104,20 @@ class Linear(hk.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:  # [..., i] -> [..., output_size]
         """Applies the layer to the last axis."""
-        fan_in = x.shape[-1]
-        w_init = self.w_init or hk.initializers.TruncatedNormal(stddev=fan_in**-0.5)
-        w = hk.get_parameter("w", [fan_in, self.output_size], x.dtype, init=w_init)
-        b = None
-        if self.with_bias:
-            b = hk.get_parameter("b", [self.output_size], x.dtype, init=jnp.zeros)
+        w, b = self.parameters(x.shape[-1], x.dtype)
         if routes.chosen() == "plain":
             out = x @ w.astype(x.dtype)
             out = out if b is None else out + b.astype(x.dtype)
         else:
             out = matmul(x, w) if b is None else affine(x, w, b)
         return checkpoint_name(out, LINEAR)
+
+    def parameters(
+        self, fan_in: int, dtype: jnp.dtype = jnp.float32
+    ) -> tuple[jax.Array, jax.Array | None]:  # [fan_in, output_size], [output_size]
+        """Weights and bias alone, for who folds them into something else."""
+        w_init = self.w_init or hk.initializers.TruncatedNormal(stddev=fan_in**-0.5)
+        w = hk.get_parameter("w", [fan_in, self.output_size], dtype, init=w_init)
+        if not self.with_bias:
+            return w, None
+        return w, hk.get_parameter("b", [self.output_size], dtype, init=jnp.zeros)

@@ -1,26 +1,51 @@
 """Routes: the ways to compute an attention, which give the same result for different costs.
 
-A model's config names one, or leaves the choice to the rule below. Perceivers attend to very large
-arrays, and what is cheapest depends on shapes, masks, dtype and backend alone.
+A model's config names one, or leaves the choice to `plan`. Perceivers attend to and from very large
+arrays, and what is cheapest follows from shapes, masks, dtype and backend alone:
+
+  1. Where attention weights themselves are asked for, or dropped out, they must exist: 'plain'.
+  2. On an accelerator, its own kernel if that applies ('cudnn', 'pallas'), unless 'folded' needs
+     less than half of its operations.
+  3. Whichever of 'folded' and projected attention needs fewer operations.
+  4. Projected attention is 'plain' if its weights are few, and otherwise 'streamed'.
+
+`python -m perceiver_jax.inspect --model=NAME` prints what was chosen, for what, and why not others.
 """
 
 import contextlib
 import contextvars
+import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Literal, get_args
 
 import jax
 
+from perceiver_jax.model.kernels import cudnn, pallas_tpu
+
 # How a model computes its attentions:
-#   'auto'      the cheapest route of each, by the rule in this file;
+#   'auto'      the cheapest route of each, by the rule above;
 #   'plain'     the definitions as a textbook has them: every projection, all attention weights at
 #               once, layer after layer, derivatives left to automatic differentiation;
-#   'folded'    keys and values are the normalised inputs themselves: their projections are folded
-#               into the queries and into what is read;
-#   'streamed'  projected, over a part of the inputs and outputs at a time;
-#   'cudnn'     cuDNN's fused attention, on NVIDIA GPUs;
-#   'pallas'    the Pallas kernels, on TPUs.
+#   'folded'    over elements of a byte array as they are: their projections are folded into the
+#               other side's queries, or keys, and into what is read (folded.py, decoding.py);
+#   'streamed'  projected, over parts of the queries and keys (streamed.py);
+#   'cudnn'     projected, by cuDNN's fused attention, on NVIDIA GPUs;
+#   'pallas'    projected, by a Pallas kernel, on TPUs.
 Route = Literal["auto", "plain", "folded", "streamed", "cudnn", "pallas"]
+
+MaskKind = Literal["none", "keys", "queries", "full"]  # What an attention's mask depends on.
+
+# Weights of one example and head up to which nothing is gained over the definition.
+_FEW_WEIGHTS = 128 * 128
+
+# Bytes of attention weights, in float32, that a loop works on at a time. Over inputs: on CPUs as
+# many as lie in a cache. Over outputs: more, since each part is multiplied with weight matrices. On
+# accelerators: as many as keep them busy.
+_INPUT_BYTES = {"cpu": 1 * 2**20}
+_INPUT_BYTES_ELSEWHERE = 256 * 2**20
+_OUTPUT_BYTES = {"cpu": 16 * 2**20}
+_OUTPUT_BYTES_ELSEWHERE = 512 * 2**20
 
 
 def check_route(route: str) -> None:
@@ -29,13 +54,227 @@ def check_route(route: str) -> None:
         raise ValueError(f"attention={route!r} must be one of {', '.join(get_args(Route))}.")
 
 
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A grid of a byte array, as far as costs depend on it; see `byte_array.Grid`."""
+
+    rows: int
+    columns: int
+    content: int  # Channels of each element's own,
+    row_channels: int  # of its row,
+    column_channels: int  # and of its column.
+
+    def products(self) -> int:
+        """Multiply-adds for the product of a vector of channels with every element."""
+        if self.columns == 1:
+            return self.rows * (self.content + self.row_channels)
+        per_element = self.rows * self.columns * self.content
+        return per_element + self.rows * self.row_channels + self.columns * self.column_channels
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """An attention, as far as the choice of its route depends on it. Widths are over all heads."""
+
+    batch_size: int
+    num_queries: int
+    num_keys: int
+    num_heads: int
+    q_channels: int  # Channels of the queries' inputs.
+    kv_channels: int  # Channels of the keys' inputs.
+    qk_channels: int  # Width of queries and keys.
+    v_channels: int  # Width of the values.
+    output_channels: int  # Width of the output.
+    dtype: str = "float32"  # Of activations.
+    backend: str = "cpu"  # The default backend.
+    compute_capability: tuple[int, int] | None = None  # Of an NVIDIA GPU.
+    mask: MaskKind = "none"  # What it depends on.
+    needs_weights: str = ""  # Why the weights themselves are needed; "" if they are not.
+    shared_queries: bool = False  # Whether queries are the same for all examples.
+    keys: tuple[Part, ...] = ()  # Parts of the byte array that is read; () for a plain array.
+    queries: tuple[Part, ...] = ()  # Parts of the byte array that queries; () for a plain array.
+
+    @property
+    def weights(self) -> int:
+        """Attention weights of all examples and heads."""
+        return self.batch_size * self.num_heads * self.num_queries * self.num_keys
+
+    @property
+    def projected_operations(self) -> int:
+        """Multiply-adds of all examples where queries, keys and values are projected."""
+        queries = self.num_queries * self.q_channels * self.qk_channels
+        keys = self.num_keys * self.kv_channels * (self.qk_channels + self.v_channels)
+        attending = self.num_queries * self.num_keys * (self.qk_channels + self.v_channels)
+        output = self.num_queries * self.v_channels * self.output_channels
+        return self.batch_size * (keys + attending + output) + self._query_batch * queries
+
+    @property
+    def folded_operations(self) -> int:
+        """Multiply-adds of all examples where the byte array on one side is taken as it is."""
+        output = self.num_queries * self.v_channels * self.output_channels
+        if self.keys:
+            queries = self.num_queries * self.qk_channels * (self.q_channels + self.kv_channels)
+            values = self.num_queries * self.v_channels * self.kv_channels
+            per_query = sum(part.products() for part in self.keys)
+            attending = 2 * self.num_heads * self.num_queries * per_query
+            each = values + attending + output
+            return self.batch_size * each + self._query_batch * queries
+        keys = self.num_keys * self.kv_channels * (self.qk_channels + self.v_channels)
+        return self.batch_size * (keys + self._scores_folded + min(self._reads))
+
+    @property
+    def folds_output(self) -> bool:
+        """Whether the output's projection is folded into the values, where queries are folded."""
+        folded, projected = self._reads
+        return folded < projected
+
+    @property
+    def _query_batch(self) -> int:
+        return 1 if self.shared_queries else self.batch_size
+
+    @property
+    def _scores_folded(self) -> int:
+        per_key = sum(part.products() for part in self.queries)
+        return self.num_keys * (self.qk_channels * self.q_channels + self.num_heads * per_key)
+
+    @property
+    def _reads(self) -> tuple[int, int]:
+        """What reading the values costs with the output folded into them, and without."""
+        scores = self.num_queries * self.num_keys
+        folded = self.num_keys * self.v_channels + scores * self.num_heads
+        projected = scores + self.num_queries * self.output_channels
+        return folded * self.output_channels, projected * self.v_channels
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The route of one attention, and why it is not another."""
+
+    site: Site
+    route: Route  # Never 'auto'.
+    declined: tuple[tuple[Route, str], ...]  # The other routes, and what spoke against each.
+
+    @property
+    def operations(self) -> int:
+        """Multiply-adds of the route, in the forward pass, of all examples."""
+        folded = self.route == "folded"
+        return self.site.folded_operations if folded else self.site.projected_operations
+
+
+@functools.lru_cache(maxsize=4096)
+def plan(site: Site, wanted: Route = "auto") -> Plan:
+    """Chooses the route of an attention.
+
+    Args:
+      site: the attention.
+      wanted: the route that the model's config names. One that does not apply here gives way to
+        'streamed', or to 'plain' where the weights are needed.
+    """
+    against = {route: _against(site, route) for route in get_args(Route) if route != "auto"}
+    possible = [route for route, reason in against.items() if not reason]
+    if wanted != "auto":
+        route = wanted if wanted in possible else "plain" if site.needs_weights else "streamed"
+        if wanted in possible:
+            against = {
+                other: reason or f"attention={wanted} was asked for"
+                for other, reason in against.items()
+            }
+        return Plan(site, route, _without(against, route))
+    projected = site.projected_operations
+    route = "streamed" if "streamed" in possible else "plain"
+    for kernel in ("cudnn", "pallas"):
+        if kernel in possible:
+            route = kernel
+    folded = site.folded_operations if "folded" in possible else None
+    if folded is not None:
+        # A kernel that keeps weights on the chip is worth twice the operations.
+        if folded < (projected / 2 if route in ("cudnn", "pallas") else projected):
+            route = "folded"
+        else:
+            against["folded"] = f"{folded / projected:.2f} times the operations"
+    few = site.num_queries * site.num_keys <= _FEW_WEIGHTS
+    if route in ("streamed", "folded") and few:
+        against[route] = "its weights are few"
+        route = "plain"
+    saved = f"{site.folded_operations / projected:.2f} times its operations" if folded else ""
+    for other in against:
+        if other != route and not against[other]:
+            against[other] = (
+                f"folded needs {saved}" if route == "folded" else f"{route} takes less memory"
+            )
+    return Plan(site, route, _without(against, route))
+
+
+def _without(against: dict[Route, str], route: Route) -> tuple[tuple[Route, str], ...]:
+    return tuple((other, reason) for other, reason in against.items() if other != route)
+
+
+def _against(site: Site, route: Route) -> str:
+    """What makes a route impossible; "" if nothing does."""
+    if route == "plain":
+        return ""
+    if site.needs_weights:
+        return site.needs_weights
+    if route == "streamed":
+        return ""
+    if route == "folded":
+        if not site.keys and not site.queries:
+            return "neither side is a byte array"
+        side = "keys" if site.keys else "queries"
+        if site.mask not in ("none", side):
+            return f"its mask depends on more than the {side}"
+        return ""
+    heads = (site.qk_channels // site.num_heads, site.v_channels // site.num_heads)
+    if route == "cudnn":
+        reasons = cudnn.declines(
+            qk_width=heads[0],
+            v_width=heads[1],
+            dtype=site.dtype,
+            backend=site.backend,
+            compute_capability=site.compute_capability,
+        )
+    else:
+        reasons = pallas_tpu.declines(
+            qk_width=heads[0], v_width=heads[1], dtype=site.dtype, backend=site.backend
+        )
+    return " ".join(reasons)
+
+
+def rows_at_a_time(weights_per_row: int, num_rows: int) -> int:
+    """How many rows of inputs a loop takes at a time.
+
+    Args:
+      weights_per_row: attention weights of a row, over examples, heads, and queries.
+      num_rows: how many there are.
+    """
+    limit = _INPUT_BYTES.get(jax.default_backend(), _INPUT_BYTES_ELSEWHERE)
+    return _even_part(num_rows, limit // (4 * weights_per_row))
+
+
+def outputs_at_a_time(weights_per_row: int, num_rows: int) -> int:
+    """How many rows of outputs a loop takes at a time; arguments as above."""
+    limit = _OUTPUT_BYTES.get(jax.default_backend(), _OUTPUT_BYTES_ELSEWHERE)
+    return _even_part(num_rows, limit // (4 * weights_per_row))
+
+
+def _even_part(length: int, most: int) -> int:
+    """A size of at most `most`, and at least 1: a divisor of `length` if one is near."""
+    most = max(most, 1)
+    if length <= most:
+        return max(length, 1)
+    for size in range(most, most // 2, -1):
+        if length % size == 0:
+            return size
+    return most
+
+
 _chosen: contextvars.ContextVar[Route] = contextvars.ContextVar(
     "perceiver_jax_route", default="auto"
 )
 
 
 def chosen() -> Route:
-    """The route of the model that is running."""
+    """The route that the config of the model that is running names."""
     return _chosen.get()
 
 
@@ -47,19 +286,3 @@ def choosing(route: Route) -> Iterator[None]:
         yield
     finally:
         _chosen.reset(token)
-
-
-# Bytes of attention weights, in float32, that a loop works on at a time: on CPUs as many as lie in
-# the caches, on accelerators as many as keep them busy.
-_BYTES_AT_A_TIME = {"cpu": 512 * 2**10}
-_BYTES_AT_A_TIME_ELSEWHERE = 256 * 2**20
-
-
-def rows_at_a_time(weights_per_row: int) -> int:
-    """How many rows of elements a loop takes at a time.
-
-    Args:
-      weights_per_row: attention weights of a row, over examples, queries and columns.
-    """
-    limit = _BYTES_AT_A_TIME.get(jax.default_backend(), _BYTES_AT_A_TIME_ELSEWHERE)
-    return max(limit // (4 * weights_per_row), 1)

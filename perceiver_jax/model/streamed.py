@@ -375,16 +375,7 @@ def _check(
     query_chunk: int | None,
     key_chunk: int | None,
 ) -> None:
-    attention._check_shapes(queries, keys, values, None)
-    whole = (queries.shape[0], queries.shape[1], keys.shape[1])
-    if mask is not None and (
-        mask.ndim != 3
-        or any(size not in (1, full) for size, full in zip(mask.shape, whole, strict=True))
-    ):
-        raise ValueError(
-            "the attention mask must have shape [batch, queries, keys]="
-            f"{whole}, or 1 for any of them; got {mask.shape}."
-        )
+    attention.check_shapes(queries, keys, values, mask)
     for name, size in (("query_chunk", query_chunk), ("key_chunk", key_chunk)):
         if size is not None and size < 1:
             raise ValueError(f"{name}={size} must be at least 1, or None.")
