@@ -55,16 +55,25 @@ def _normalise_backward(
     x, scale, offset, mean, inverse = residuals
     normed = (x.astype(mean.dtype) - mean) * inverse
     cotangent = cotangent.astype(mean.dtype)
-    by_normed = cotangent * scale
+    by_scale = cotangent * normed
     # Means over the channels: what the derivatives of mean and variance take away.
-    shift = jnp.mean(by_normed, axis=-1, keepdims=True)
-    slope = jnp.mean(by_normed * normed, axis=-1, keepdims=True)
-    dx = inverse * (by_normed - shift - normed * slope)
-    return (
-        dx.astype(x.dtype),
-        sum_rows(cotangent * normed, scale.dtype),
-        sum_rows(cotangent, offset.dtype),
-    )
+    shift = _weighted_mean(cotangent, scale)
+    slope = _weighted_mean(by_scale, scale)
+    dx = inverse * (cotangent * scale - shift - normed * slope)
+    return dx.astype(x.dtype), sum_rows(by_scale, scale.dtype), sum_rows(cotangent, offset.dtype)
+
+
+def _weighted_mean(x: jax.Array, weights: jax.Array) -> jax.Array:  # [..., c], [c] -> [..., 1]
+    """The mean over the channels of `x * weights`: a product on CPUs, as in `linear.sum_rows`."""
+    weights = weights.astype(x.dtype) / x.shape[-1]
+
+    def as_product(x: jax.Array, weights: jax.Array) -> jax.Array:
+        return (x.reshape(-1, x.shape[-1]) @ weights).reshape(*x.shape[:-1], 1)
+
+    def as_sum(x: jax.Array, weights: jax.Array) -> jax.Array:
+        return jnp.sum(x * weights, axis=-1, keepdims=True)
+
+    return lax.platform_dependent(x, weights, cpu=as_product, default=as_sum)
 
 
 normalise.defvjp(_normalise_forward, _normalise_backward)

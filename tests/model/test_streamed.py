@@ -71,41 +71,6 @@ def test_value_and_gradients_are_those_of_the_definition(kind, chunks, num_heads
 
 
 @pytest.mark.parametrize("chunks", [(None, None), (3, 4)])
-def test_the_form_of_accelerators_equals_that_of_cpus(chunks, monkeypatch):
-    *qkv, cotangent = _arrays(2)
-    for kind in ("none", "keys", "full"):
-        mask = _mask(kind)
-
-        def run(mask=mask):
-            attended, vjp = jax.vjp(
-                lambda *x: attend_streamed(*x, mask, query_chunk=chunks[0], key_chunk=chunks[1]),
-                *qkv,
-            )
-            return attended, vjp(cotangent)
-
-        here = run()
-        with monkeypatch.context() as patch:
-            patch.setattr(
-                streamed.lax, "platform_dependent", lambda *args, default, **cpu: default(*args)
-            )
-            elsewhere = run()
-        chex.assert_trees_all_close(here, elsewhere, rtol=1e-5, atol=1e-6)
-
-
-def test_many_heads_are_a_loop_that_gives_the_same(monkeypatch):
-    *qkv, cotangent = _arrays(3)
-    mask = _mask("both")
-
-    def run():
-        attended, vjp = jax.vjp(lambda *x: attend_streamed(*x, mask), *qkv)
-        return attended, vjp(cotangent)
-
-    unrolled = run()
-    monkeypatch.setattr(streamed, "MAX_UNROLLED_HEADS", 1)
-    chex.assert_trees_all_close(run(), unrolled, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("chunks", [(None, None), (3, 4)])
 def test_bfloat16_is_as_close_to_float32_as_the_definition(chunks):
     *qkv, cotangent = _arrays(2)
     mask = _mask("both")
@@ -196,15 +161,15 @@ def test_second_derivatives_are_those_of_the_definition(chunks):
     chex.assert_trees_all_close(ours, definition, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("platform", "batched"), [("cuda", True), ("tpu", True), ("cpu", False)])
-def test_products_are_batched_but_on_cpus(platform, batched):
+@pytest.mark.parametrize(("platform", "loops"), [("cuda", 0), ("tpu", 0), ("cpu", 4)])
+def test_chunks_are_those_of_the_platform(platform, loops, monkeypatch):
     *qkv, _ = _arrays(2)
+    monkeypatch.setattr(streamed, "CPU_CHUNK_BYTES", 4 * BATCH * 2 * 3 * 4)
     gradients = jax.jit(jax.grad(lambda *x: attend_streamed(*x).sum(), (0, 1, 2)))
     program = jax.export.export(gradients, platforms=[platform])(*qkv).mlir_module()
-    products = [line for line in program.splitlines() if "= stablehlo.dot_general" in line]
-    # Of the forward pass two products, of the backward pass five.
-    assert len(products) == (7 if batched else 7 * BATCH * 2)
-    assert all(("batching_dims" in line) == batched for line in products)
+    # Of the forward pass two products, of the backward pass five. Loops: heads, and parts of each.
+    assert program.count("= stablehlo.dot_general") == 7
+    assert program.count("stablehlo.while") == loops
 
 
 def test_weights_of_long_inputs_never_exist():
@@ -229,19 +194,37 @@ def test_gradients_that_nobody_wants_cost_nothing():
     assert flops((0, 1, 2)) - flops((0, 2)) >= product
 
 
-def test_chunk_sizes():
-    # All at once if it fits; the shorter axis whole if it can be; else near a square.
-    assert chunk_sizes(512, 512, 1, 2**20) == (512, 512)
-    assert chunk_sizes(512, 50_176, 1, 2**22) == (512, 2048 - 256)
-    assert chunk_sizes(50_176, 512, 1, 2**22) == (2048 - 256, 512)
-    query_chunk, key_chunk = chunk_sizes(182_528, 803_297, 2, 2**23)
-    assert query_chunk * key_chunk * 4 * 2 <= 2**23
-    assert min(query_chunk, key_chunk) > 700
+@pytest.mark.parametrize(
+    ("shape", "max_bytes", "expected"),
+    [
+        ((512, 512, 2, 8), 2**24, (16, 512, 512)),  # All at once if it fits,
+        ((512, 512, 2, 8), 2**23, (8, 512, 512)),  # or the heads of one example,
+        ((512, 512, 2, 8), 2**22, (4, 512, 512)),  # or a part of them.
+        ((512, 50_176, 2, 1), 2**22, (1, 512, 1792)),  # The shorter axis whole if it can be,
+        ((50_176, 512, 2, 1), 2**22, (1, 1792, 512)),
+        ((2048, 2048, 1, 16), 2**22, (1, 1024, 1024)),  # else near a square.
+    ],
+)
+def test_chunk_sizes(shape, max_bytes, expected):
+    assert chunk_sizes(*shape, max_bytes) == expected
+    assert 4 * np.prod(expected) <= max_bytes
 
 
 @pytest.mark.parametrize("size", [1, 2, 97, 512, 803_297])
 def test_chunk_sizes_are_never_empty(size):
-    assert min(chunk_sizes(size, 13 * size, 1000, 16)) >= 1
+    assert min(chunk_sizes(size, 13 * size, 7, 10, 16)) >= 1
+
+
+@pytest.mark.parametrize("kind", ["none", "keys", "full"])
+@pytest.mark.parametrize("heads_at_a_time", [1, 2])
+def test_heads_in_turn_give_the_same(kind, heads_at_a_time, monkeypatch):
+    *qkv, cotangent = _arrays(4)
+    mask = _mask(kind)
+    monkeypatch.setattr(streamed, "CPU_CHUNK_BYTES", 4 * heads_at_a_time * QUERIES * KEYS)
+    attended, vjp = jax.vjp(lambda *x: attend_streamed(*x, mask), *qkv)
+    expected, expected_vjp = jax.vjp(lambda *x: attend(*x, _whole(mask))[0], *qkv)
+    chex.assert_trees_all_close(attended, expected, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(vjp(cotangent), expected_vjp(cotangent), rtol=1e-5, atol=1e-6)
 
 
 def test_names_what_does_not_fit():
