@@ -4,6 +4,7 @@
   --model=mlm --config.encoder.num_latents=128          the same, with changes of its config
   --config=experiments/digits.py:permuted               the model of an experiment
   --config=experiments/dry_run.py --mesh=data=8,fsdp=8  what its training step needs of each device
+  --model=mlm --routes                                  also why attentions take the routes they do
   --checkpoint=PATH                       the model that a file of weights belongs to
   --list                                  all models, with parameters and FLOPs
   --paper_tables                          the papers' figures beside ours, row by row
@@ -56,6 +57,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("list", False, "Lists all models of the zoo.")
     flags.DEFINE_bool("paper_tables", False, "Compares with the figures that the papers print.")
     flags.DEFINE_bool("all", False, "Shows every block instead of folding those that repeat.")
+    flags.DEFINE_bool("routes", False, "Says of every attention why it takes no other route.")
     flags.DEFINE_bool("json", False, "Prints JSON.")
     flags.DEFINE_bool("markdown", False, "Prints Markdown tables.")
 
@@ -93,7 +95,7 @@ def inspect_main(argv: Sequence[str], changes: dict[str, str]) -> None:
     # Imported late, so that --help and mistakes in flags are answered at once.
     import perceiver_jax
     from perceiver_jax import config as config_lib
-    from perceiver_jax.report import overview, paper_tables
+    from perceiver_jax.report import attention_routes, overview, paper_tables
 
     if arguments.paper_tables:
         comparisons = paper_tables.compare()
@@ -121,10 +123,20 @@ def inspect_main(argv: Sequence[str], changes: dict[str, str]) -> None:
         except ValueError as error:
             # Some widths only meet when the model is traced.
             raise ModelError(f"this config makes no model that works: {error}") from error
+        taken = attention_routes.routes_of(model)
         if arguments.json:
-            print(json.dumps(overview.as_json(anatomy), indent=1))
+            as_json = overview.as_json(anatomy)
+            print(json.dumps({**as_json, "routes": attention_routes.as_json(taken)}, indent=1))
         else:
             print(overview.render(anatomy, fold=not arguments.all, markdown=arguments.markdown))
+            if taken:
+                head = "## " if arguments.markdown else ""
+                print(f"\n{head}Routes of the attentions here, forward, one example\n")
+                print(
+                    attention_routes.render(
+                        taken, reasons=arguments.routes, markdown=arguments.markdown
+                    )
+                )
 
 
 def _inspect_mesh(config: str, mesh: str, changes: dict[str, str], *, as_json: bool) -> None:

@@ -166,10 +166,10 @@ class CrossAttention(hk.Module):
         kv = Normed(inputs_kv, norm_kv) if isinstance(inputs_kv, ByteArray) else norm_kv(inputs_kv)
         plan = attention.plan(q, kv, mask, is_training=is_training)
         if not isinstance(inputs_q, ByteArray):
-            attended = attention(q, kv, mask, is_training=is_training)
+            attended = attention(q, kv, mask, is_training=is_training, plan=plan)
             return finish(lambda: inputs_q, attended)
         if plan.route != "folded" or self.dropout_prob > 0.0:
-            attended = attention(q, kv, mask, is_training=is_training)
+            attended = attention(q, kv, mask, is_training=is_training, plan=plan)
             return finish(inputs_q.dense, attended)
         assert isinstance(kv, jax.Array)
         decoder = attention.decoder(kv, norm_q, q_width, plan)

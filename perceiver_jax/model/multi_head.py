@@ -83,14 +83,23 @@ class Attention(hk.Module):
         mask: jax.Array | None = None,  # [b or 1, q or 1, k or 1]
         *,
         is_training: bool = False,
+        plan: routes.Plan | None = None,
     ) -> jax.Array:  # [b, q, output_channels]
         """Attends from `inputs_q` to `inputs_kv`.
+
+        Args:
+          inputs_q: what reads.
+          inputs_kv: what is read.
+          mask: which query may read what.
+          is_training: whether attention weights are dropped out.
+          plan: what `plan` says of these arguments, if that was asked before.
 
         Raises:
           ValueError: a width is not divisible by the number of heads.
         """
         layers = self._layers(_width(inputs_q))
-        plan = self.plan(inputs_q, inputs_kv, mask, is_training=is_training)
+        if plan is None:
+            plan = self.plan(inputs_q, inputs_kv, mask, is_training=is_training)
         if plan.route == "folded" and isinstance(inputs_kv, Normed):
             assert isinstance(inputs_q, jax.Array)
             return layers.output(self._read_folded(layers, inputs_q, inputs_kv, mask))
@@ -135,13 +144,16 @@ class Attention(hk.Module):
         qk_channels, v_channels, output_channels = self._widths(_width(inputs_q))
         keys = inputs_kv.inputs if isinstance(inputs_kv, Normed) else inputs_kv
         queries = inputs_q.inputs if isinstance(inputs_q, Normed) else inputs_q
-        is_inside = hk.experimental.current_name().endswith(self.module_name)
+        # The module around this one asks before it calls.
+        name = hk.experimental.current_name()
+        own = self.name or "attention"
+        is_inside = name.rpartition("/")[2] == own
         needs_weights = ""
         if hk.running_init():
             needs_weights = "parameters are being made"
         elif is_training and self.dropout_prob > 0.0:
             needs_weights = "attention weights are dropped out"
-        elif capture.wanted("" if is_inside else self.name or "attention"):
+        elif capture.wanted("" if is_inside else own):
             needs_weights = "attention weights are captured"
         kind: routes.MaskKind = "none"
         if mask is not None:
@@ -167,7 +179,7 @@ class Attention(hk.Module):
             keys=keys.parts if isinstance(keys, ByteArray) else (),
             queries=queries.parts if isinstance(queries, ByteArray) else (),
         )
-        return routes.plan(site, routes.chosen())
+        return routes.decide(name if is_inside else f"{name}/{own}", site)
 
     def _projected(
         self,

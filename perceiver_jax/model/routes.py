@@ -237,7 +237,7 @@ def _against(site: Site, route: Route) -> str:
         reasons = pallas_tpu.declines(
             qk_width=heads[0], v_width=heads[1], dtype=site.dtype, backend=site.backend
         )
-    return " ".join(reasons)
+    return "; ".join(reasons)
 
 
 def rows_at_a_time(weights_per_row: int, num_rows: int) -> int:
@@ -266,6 +266,35 @@ def _even_part(length: int, most: int) -> int:
         if length % size == 0:
             return size
     return most
+
+
+def decide(name: str, site: Site) -> Plan:
+    """The plan of an attention of the model that is running, noted for who is `recording`."""
+    made = plan(site, chosen())
+    plans = _plans.get()
+    if plans is not None:
+        plans.setdefault(name, []).append(made)
+    return made
+
+
+_plans: contextvars.ContextVar[dict[str, list[Plan]] | None] = contextvars.ContextVar(
+    "perceiver_jax_plans", default=None
+)
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[dict[str, list[Plan]]]:
+    """Yields a dict that fills up with the plans of the attentions that are traced inside.
+
+    Its keys are the names of the attentions' modules; modules that share weights are called, and
+    planned, several times.
+    """
+    plans: dict[str, list[Plan]] = {}
+    token = _plans.set(plans)
+    try:
+        yield plans
+    finally:
+        _plans.reset(token)
 
 
 _chosen: contextvars.ContextVar[Route] = contextvars.ContextVar(
