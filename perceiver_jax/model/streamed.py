@@ -4,8 +4,8 @@ The softmax runs over parts of the keys with a running maximum and sum, for part
 and the backward pass computes the weights again from what the forward pass leaves: the attended
 values and the log of each query's sum. (Milakov and Gimelshein, arXiv:1805.02867; Rabe and Staats,
 arXiv:2112.05682; Dao et al., arXiv:2205.14135.) Memory grows with queries + keys, not with their
-product. On CPUs latent towers use it too: a few heads at a time, whose weights stay in a cache, take
-half the time of all heads at once.
+product. On CPUs latent towers use it too: a few heads at a time, whose weights stay in a cache,
+take half the time of all heads at once.
 """
 
 import dataclasses
