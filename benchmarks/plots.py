@@ -1,0 +1,6 @@
+def write(*a):
+    pass
+
+
+def ratio_bars(*a):
+    pass
