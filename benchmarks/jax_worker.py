@@ -16,9 +16,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-import perceiver_jax
-from benchmarks import process_memory
+from benchmarks import models, process_memory, programs
 from benchmarks.extrapolation import extrapolated_from, scale, timed_calls
+from benchmarks.programs import Trees
 from benchmarks.worker import serve
 from benchmarks.works import Description, from_json
 from perceiver_jax import zoo
@@ -35,8 +35,6 @@ REMAT: Mapping[str, zoo.Remat] = {
 }
 DEFAULT_REMAT: zoo.Remat = "keep_linear"
 
-Trees = Any  # Of arrays.
-
 
 @dataclasses.dataclass
 class Prepared:
@@ -49,31 +47,11 @@ class Prepared:
     of_calls: int = 1  # `run` makes the timed ones of so many equal calls.
 
 
-def loss(outputs: Trees, targets: Trees) -> jax.Array:
-    """Cross-entropy where targets are classes, mean square elsewhere; the sum over all outputs."""
-
-    def one(output: jax.Array, target: jax.Array) -> jax.Array:
-        if jnp.issubdtype(target.dtype, jnp.integer):
-            chosen = jnp.take_along_axis(output, target[..., None], axis=-1)[..., 0]
-            return jnp.mean(jax.nn.logsumexp(output, axis=-1) - chosen)
-        return jnp.mean(jnp.square(output - target))
-
-    return sum(jax.tree.leaves(jax.tree.map(one, outputs, targets)))
-
-
 def execution(work_model: str, contender: str, mode: str, remat: str | None) -> zoo.Execution:
     """How a contender computes: `remat` or the table's for ours in training, else nothing again."""
     if contender == "plain" or mode == "forward":
         return zoo.Execution()
     return zoo.Execution(remat=remat or REMAT.get(work_model, DEFAULT_REMAT))
-
-
-def model_of(description: Description, contender: str) -> zoo.Model:
-    """The model that a contender runs."""
-    changes = dict(description.work.changes)
-    if contender == "plain":
-        changes["attention"] = "plain"
-    return perceiver_jax.build(description.work.model, **changes)
 
 
 def compiled(function: Callable[..., Trees], *arguments: Trees) -> tuple[Any, float]:
@@ -111,19 +89,8 @@ def prepare_training(
     inputs, targets, key = inputs_of(model, description), targets_of(description), jax.random.key(1)
     points = description.points(0) or None
 
-    def of(params: Trees, state: Trees, key: jax.Array, inputs: tuple, targets: Trees) -> jax.Array:
-        outputs, _ = model.apply(
-            params,
-            state,
-            key,
-            *inputs,
-            is_training=True,
-            subsampled_output_points=points,
-            execution=how,
-        )
-        return loss(outputs, targets)
-
-    program, seconds = compiled(jax.value_and_grad(of), *weights, key, inputs, targets)
+    function = programs.training(model, points, how)
+    program, seconds = compiled(function, *weights, key, inputs, targets)
     run = partial(program, *weights, key, inputs, targets)
     settings = f"remat {how.remat}"
     if points:
@@ -134,11 +101,7 @@ def prepare_training(
 def prepare_forward(model: zoo.Model, weights: tuple, description: Description) -> Prepared:
     """All outputs at once; or of the released procedure a few of its calls, for all of them."""
     inputs, points = inputs_of(model, description), description.points(0) or None
-
-    def forward(params: Trees, state: Trees, inputs: tuple, points: Trees) -> Trees:
-        return model.apply(params, state, None, *inputs, subsampled_output_points=points)[0]
-
-    program, seconds = compiled(forward, *weights, inputs, points)
+    program, seconds = compiled(programs.forward(model), *weights, inputs, points)
     prepared = Prepared(
         partial(program, *weights, inputs, points), seconds, temp_bytes(program), ""
     )
@@ -161,11 +124,7 @@ class CompiledAutoencoder:
         self._weights = weights
         encoded = jax.eval_shape(model.encode, *weights, inputs)
         self.encoder, first = compiled(model.encode, *weights, inputs)
-
-        def decode(params: Trees, state: Trees, encoded: zoo.Encoded, points: Trees) -> Trees:
-            return model.decode(params, state, encoded, subsampled_output_points=points)
-
-        self.decoder, second = compiled(decode, *weights, encoded, points)
+        self.decoder, second = compiled(programs.decode(model), *weights, encoded, points)
         self.compile_s = first + second
 
     def encode(self, inputs: Trees) -> zoo.Encoded:
@@ -216,7 +175,7 @@ class Contender:
         """Makes weights, compiles, and runs once."""
         told = from_json(description)
         work = told.work
-        model = model_of(told, contender)
+        model = models.build(work, **({"attention": "plain"} if contender == "plain" else {}))
         weights = jax.block_until_ready(model.init(jax.random.key(0)))
         weights_bytes = process_memory.read("VmRSS")
         how = execution(work.model, contender, work.mode, remat)
@@ -226,10 +185,11 @@ class Contender:
             self._prepared = prepare_encoded_once(model, weights, told)
         else:
             self._prepared = prepare_forward(model, weights, told)
-        first_run_s = self.run()["run_s"]
+        first = self.run()
         return {
             "compile_s": self._prepared.compile_s,
-            "first_run_s": first_run_s,
+            "first_run_s": first["run_s"],
+            "spent_s": first["spent_s"],
             "temp_bytes": self._prepared.temp_bytes,
             "import_bytes": self._import_bytes,
             "weights_bytes": weights_bytes,
@@ -244,7 +204,7 @@ class Contender:
         start = time.perf_counter()
         jax.block_until_ready(self._prepared.run())
         seconds = time.perf_counter() - start
-        return {"run_s": seconds * scale(self._prepared.of_calls)}
+        return {"run_s": seconds * scale(self._prepared.of_calls), "spent_s": seconds}
 
     def end(self) -> dict[str, int | None]:
         """The peaks of memory: of the process, and of an accelerator where there is one."""

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-import perceiver_jax
+from benchmarks import models
 from benchmarks.worker import serve
 from benchmarks.works import ArraySpec, Description, Work, to_json
 from perceiver_jax import config as config_lib
@@ -37,7 +37,7 @@ def describe(work: Mapping[str, Any]) -> dict[str, Any]:
 
 def description(work: Work) -> Description:
     """Describes a piece of work; see `works.Description`."""
-    model = perceiver_jax.build(work.model, **{**work.changes, "attention": "plain"})
+    model = models.build(work, attention="plain")
     chunks = output_chunks(model.config)
     points = None
     if work.mode == "train" and chunks:
@@ -95,8 +95,10 @@ def _inputs(model: zoo.Model, batch: int) -> dict[str, ArraySpec]:
 def _targets(config: zoo.PerceiverConfig, outputs: Any) -> dict[str, ArraySpec]:
     """Classes where outputs are logits, numbers elsewhere."""
     if not isinstance(outputs, dict):
-        is_regression = isinstance(config.decoder, zoo.FlowDecoderConfig)
-        return {"outputs": _target(outputs, logits=not is_regression)}
+        kinds = (zoo.ClassificationDecoderConfig, zoo.ProjectionDecoderConfig)
+        of_text = isinstance(config.postprocessor, zoo.TiedEmbeddingConfig)
+        logits = of_text or isinstance(config.decoder, kinds)
+        return {"outputs": _target(outputs, logits=logits)}
     assert isinstance(config.postprocessor, zoo.MultimodalOutputConfig)
     return {
         name: _target(

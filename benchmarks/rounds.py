@@ -181,9 +181,9 @@ def _prepare(
         contender=turn.contender.name,
         remat=options.remat,
     )
+    affordable = int(options.limit / max(answer.pop("spent_s"), 1e-9))
     for name, value in answer.items():
         setattr(turn.row, name, value)
-    affordable = int(options.limit / max(answer["first_run_s"], 1e-9))
     turn.repeats = max(1, min(options.repeats, affordable))
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +83,11 @@ def fastest_peer_of(row: Row, rows: Iterable[Row]) -> Row | None:
     return min(peers, key=lambda each: each.run_s or 0.0, default=None)
 
 
-def write(path: str | os.PathLike[str], rows: Sequence[Any]) -> None:
-    """Writes rows, of any dataclass, as a JSON list; the file is whole or not there.
+def write(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes rows as a JSON list; the file is whole or not there.
 
     Raises:
       UserError: the file cannot be written.
     """
     with replacing(Path(path)) as temporary:
-        text = json.dumps([dataclasses.asdict(row) for row in rows], indent=1)
-        temporary.write_text(text + "\n")
+        temporary.write_text(json.dumps(list(rows), indent=1) + "\n")

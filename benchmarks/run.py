@@ -30,123 +30,52 @@ all contenders: recomputation does not count, and saved operations raise the rat
 --config.encoder.num_latents=16.
 """
 
-import contextlib
-import sys
+import dataclasses
 from collections.abc import Sequence
 
 from absl import flags
 
-from perceiver_jax.errors import UserError, run_main_with_overrides
+from benchmarks import contenders, measuring_flags, plots, rows, table, works
+from benchmarks.rounds import measure
+from perceiver_jax.errors import run_main_with_overrides
 
 
 def define_flags() -> None:
     """Defines the flags; here and not on import, so that importing this file changes nothing."""
-    from benchmarks.works import MODELS, MODES
-
-    flags.DEFINE_list("models", list(MODELS), "Names of models of the zoo.")
-    flags.DEFINE_list("modes", list(MODES), "forward, train, or both.")
+    flags.DEFINE_list("models", list(works.MODELS), "Names of models of the zoo.")
     flags.DEFINE_list(
         "peers",
-        ["plain", "huggingface", "perceiver_io", "perceiver_pytorch"],
+        list(contenders.OTHERS),
         "Whom to measure beside ours; each is left out for models that it does not have.",
     )
     flags.DEFINE_list("batches", ["1"], "Numbers of examples in a run.")
-    flags.DEFINE_integer("repeats", 5, "Timed runs of each contender.", lower_bound=1)
-    flags.DEFINE_float(
-        "limit",
-        600.0,
-        "Seconds that one contender's timed runs may take together; a slow one is run fewer times, "
-        "at least once, and its row says how often.",
-        lower_bound=0.0,
-    )
-    flags.DEFINE_float(
-        "patience",
-        3600.0,
-        "Seconds for compiling and the first run, and for each further run, before a contender is "
-        "given up.",
-        lower_bound=0.0,
-    )
-    flags.DEFINE_float(
-        "memory", None, "GB for all processes together; nine tenths of this machine's by default."
-    )
-    flags.DEFINE_enum(
-        "remat",
-        None,
-        ["none", "cross_attends", "layers", "keep_linear"],
-        "What ours computes again in training; by model, as in jax_worker.py, by default.",
-    )
     flags.DEFINE_string("peer_python", None, "Interpreter that has the peers; this one by default.")
-    flags.DEFINE_string("json", None, "Writes the rows to this file, after every piece of work.")
-    flags.DEFINE_string("plot", None, "Draws the ratios to this file, FILE.svg.")
-    flags.DEFINE_bool("markdown", False, "Prints a Markdown table.")
+    measuring_flags.define(repeats=5, limit=600.0, plots="the ratios")
 
 
 def main(argv: Sequence[str], changes: dict[str, str]) -> None:
     """Entry point; see `perceiver_jax.errors.run_main_with_overrides`."""
-    from benchmarks import contenders, plots, process_memory, rows, table, works
-    from benchmarks.process import Limits, WorkerFailed, started
-    from benchmarks.rounds import Options, measure
-
-    arguments = flags.FLAGS
-    if len(argv) > 1:
-        raise UserError(f"Unexpected argument {argv[1]!r}; --help lists the flags.")
-    for mode in arguments.modes:
-        if mode not in works.MODES:
-            raise UserError(f"--modes has {mode!r}; the modes are {', '.join(works.MODES)}.")
-    chosen = contenders.chosen(arguments.peers)
-    batches = numbers("batches", arguments.batches)
-    options = Options(
-        repeats=arguments.repeats,
-        limit=arguments.limit,
-        patience=arguments.patience,
-        memory=(arguments.memory or 0.0) * process_memory.GIGABYTE,
-        peer_python=arguments.peer_python,
-        remat=arguments.remat,
-        progress=tell,
-    )
+    measuring_flags.check(argv)
+    given = flags.FLAGS
+    chosen = contenders.chosen(given.peers)
+    batches = measuring_flags.numbers("batches", given.batches)
+    options = measuring_flags.options(given.peer_python)
     found: list[rows.Row] = []
-    limits = Limits(options.bytes, options.patience)
-    with contextlib.ExitStack() as stack:
-        try:
-            reference = stack.enter_context(started("benchmarks.reference_worker", limits))
-            for work in (
-                works.Work(model, mode, batch, changes)
-                for model in arguments.models
-                for mode in arguments.modes
-                for batch in batches
-            ):
-                described = works.from_json(
-                    reference.ask("describe", work=vars(work))["description"]
-                )
-                having = [each for each in chosen if each.has(work.model)]
-                found += measure(
-                    described, having, options, lambda: reference.ask("matmul")["gflop_per_s"]
-                )
-                if arguments.json:
-                    rows.write(arguments.json, found)
-        except WorkerFailed as error:
-            raise UserError(str(error)) from error
-    tell("")
-    print(table.render(found, markdown=arguments.markdown))
-    if arguments.plot:
-        plots.write(arguments.plot, plots.ratio_bars(found))
-
-
-def numbers(flag: str, values: Sequence[str]) -> list[int]:
-    """The whole numbers from 1 on that a flag lists.
-
-    Raises:
-      UserError: one is none.
-    """
-    if not all(value.isdigit() and int(value) for value in values):
-        raise UserError(f"--{flag} must be whole numbers from 1 on; got {','.join(values)}.")
-    return [int(value) for value in values]
-
-
-def tell(text: str) -> None:
-    """Says what goes on: on one line of a terminal that is written again and again, or nowhere."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+    with measuring_flags.reference(options) as reference:
+        for work in (
+            works.Work(model, mode, batch, changes)
+            for model in given.models
+            for mode in given.modes
+            for batch in batches
+        ):
+            having = [each for each in chosen if each.has(work.model)]
+            found += measure(reference.describe(work), having, options, reference.matmul)
+            if given.json:
+                rows.write(given.json, [dataclasses.asdict(row) for row in found])
+    measuring_flags.tell("")
+    print(table.render(found, markdown=given.markdown))
+    if given.plot:
+        plots.write(given.plot, plots.ratio_bars(found))
 
 
 if __name__ == "__main__":

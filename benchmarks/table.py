@@ -62,10 +62,10 @@ def _cells(row: Row, rows: Sequence[Row]) -> list[str]:
         _NONE if row.peak_bytes is None else f"{row.peak_bytes / GIGABYTE:.2f}",
         _NONE if row.gflop_per_s is None else f"{row.gflop_per_s:.3g}",
         _NONE if share is None else f"{100 * share:.0f} %",
-        _ratio(to_plain.time),
-        _ratio(to_plain.memory),
-        _ratio(to_peer.time),
-        _ratio(to_peer.memory),
+        ratio(to_plain.time),
+        ratio(to_plain.memory),
+        ratio(to_peer.time),
+        ratio(to_peer.memory),
     ]
 
 
@@ -91,5 +91,6 @@ def _power(value: float) -> int:
     return int(f"{value:.2e}".partition("e")[2])
 
 
-def _ratio(value: float | None) -> str:
+def ratio(value: float | None) -> str:
+    """A ratio with two decimals."""
     return _NONE if value is None else f"{value:.2f}"
