@@ -47,7 +47,7 @@ class Prepared:
     of_calls: int = 1  # `run` makes the timed ones of so many equal calls.
 
 
-def execution(work_model: str, contender: str, mode: str, remat: str | None) -> zoo.Execution:
+def execution(work_model: str, contender: str, mode: str, remat: zoo.Remat | None) -> zoo.Execution:
     """How a contender computes: `remat` or the table's for ours in training, else nothing again."""
     if contender == "plain" or mode == "forward":
         return zoo.Execution()
@@ -70,7 +70,7 @@ def temp_bytes(*programs: Any) -> int | None:
 def inputs_of(model: zoo.Model, description: Description) -> tuple:
     """The model's inputs, on the device."""
     arrays = {name: jnp.asarray(array) for name, array in description.make_inputs().items()}
-    if isinstance(model.config.preprocessor, zoo.TokensConfig):
+    if isinstance(models.config_of(model).preprocessor, zoo.TokensConfig):
         tokens = arrays["inputs"]
         return tokens, jnp.ones_like(tokens)
     return (arrays["inputs"] if set(arrays) == {"inputs"} else arrays,)
@@ -150,7 +150,7 @@ def prepare_encoded_once(model: zoo.Model, weights: tuple, description: Descript
     def run() -> None:
         for piece in pieces:
             autoencode.autoencode_piece(
-                ready,
+                ready,  # type: ignore[arg-type]  # It has the two methods that are called.
                 layout,
                 piece[layout.image][0],
                 piece[layout.audio][0],
@@ -170,7 +170,7 @@ class Contender:
         self._import_bytes = process_memory.read("VmRSS")
 
     def prepare(
-        self, description: Mapping[str, Any], contender: str, remat: str | None = None
+        self, description: Mapping[str, Any], contender: str, remat: zoo.Remat | None = None
     ) -> dict[str, Any]:
         """Makes weights, compiles, and runs once."""
         told = from_json(description)

@@ -73,15 +73,16 @@ def options(peer_python: str | None = None) -> Options:
     )
 
 
-def numbers(flag: str, values: Sequence[str]) -> list[int]:
-    """The whole numbers from 1 on that a flag lists.
+def numbers(flag: str, values: Sequence[str | int]) -> list[int]:
+    """The whole numbers from 1 on that a flag lists, or its default.
 
     Raises:
       UserError: one is none.
     """
-    if not all(value.isdigit() and int(value) for value in values):
-        raise UserError(f"--{flag} must be whole numbers from 1 on; got {','.join(values)}.")
-    return [int(value) for value in values]
+    texts = [str(value) for value in values]
+    if not all(text.isdigit() and int(text) for text in texts):
+        raise UserError(f"--{flag} must be whole numbers from 1 on; got {','.join(texts)}.")
+    return [int(text) for text in texts]
 
 
 def tell(text: str) -> None:

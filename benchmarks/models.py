@@ -5,6 +5,7 @@ from typing import Any
 import perceiver_jax
 from benchmarks.works import Work
 from perceiver_jax import zoo
+from perceiver_jax.errors import ModelError
 
 # 64 bands, as for ImageNet in both papers; whatever the size of the grid.
 _POSITION = zoo.FourierConfig(num_bands=64, max_resolution=(224, 224))
@@ -55,3 +56,14 @@ def build(work: Work, **changes: Any) -> zoo.Model:
     """
     named = OURS[work.model]() if work.model in OURS else work.model
     return perceiver_jax.build(named, **{**work.changes, **changes})
+
+
+def config_of(model: zoo.Model) -> zoo.PerceiverConfig:
+    """The model's config.
+
+    Raises:
+      ModelError: it is no Perceiver.
+    """
+    if not isinstance(model.config, zoo.PerceiverConfig):
+        raise ModelError("the benchmarks measure Perceivers, and this model is none.")
+    return model.config

@@ -198,9 +198,9 @@ def render(counts: Sequence[Count], *, markdown: bool = False) -> str:
 
 
 def _gflop(value: float | None) -> str:
-    return (
-        "-" if value is None else f"{value / 1e9:,.4g}" if value < 1e12 else f"{value / 1e9:,.0f}"
-    )
+    if value is None:
+        return "-"
+    return f"{value / 1e9:,.0f}" if value >= 1e12 else f"{value / 1e9:.4g}"
 
 
 def _ratio(value: float | None, over: float | None) -> str:

@@ -21,7 +21,7 @@ def loss(outputs: Trees, targets: Trees) -> jax.Array:
             return jnp.mean(jax.nn.logsumexp(output, axis=-1) - chosen)
         return jnp.mean(jnp.square(output - target))
 
-    return sum(jax.tree.leaves(jax.tree.map(one, outputs, targets)))
+    return sum(jax.tree.leaves(jax.tree.map(one, outputs, targets)), jnp.zeros(()))
 
 
 def forward(model: zoo.Model) -> Callable[..., Trees]:
@@ -43,7 +43,7 @@ def training(model: zoo.Model, points: Points, how: zoo.Execution) -> Callable[.
     """
 
     def of(params: Trees, state: Trees, key: jax.Array, inputs: tuple, targets: Trees) -> jax.Array:
-        outputs, _ = model.apply(
+        outputs = model.apply(
             params,
             state,
             key,
@@ -51,7 +51,7 @@ def training(model: zoo.Model, points: Points, how: zoo.Execution) -> Callable[.
             is_training=True,
             subsampled_output_points=points,
             execution=how,
-        )
+        )[0]
         return loss(outputs, targets)
 
     return jax.value_and_grad(of)

@@ -38,8 +38,9 @@ def describe(work: Mapping[str, Any]) -> dict[str, Any]:
 def description(work: Work) -> Description:
     """Describes a piece of work; see `works.Description`."""
     model = models.build(work, attention="plain")
-    chunks = output_chunks(model.config)
-    points = None
+    config = models.config_of(model)
+    chunks = output_chunks(config)
+    points: Any = None
     if work.mode == "train" and chunks:
         unfinished = Description(work, 0.0, {}, {}, {}, chunks, {})
         points = unfinished.points(0)
@@ -61,9 +62,9 @@ def description(work: Work) -> Description:
     return Description(
         work=work,
         gflop=gflop * (PASSES if work.mode == "train" else 1),
-        config=config_lib.to_dict(model.config),
+        config=config_lib.to_dict(config),
         inputs=_inputs(model, work.batch),
-        targets=_targets(model.config, outputs),
+        targets=_targets(config, outputs),
         chunks=chunks,
         huggingface=_huggingface(model),
     )
@@ -84,7 +85,7 @@ def output_chunks(config: zoo.ModelConfig) -> dict[str, tuple[int, int]]:
 
 def _inputs(model: zoo.Model, batch: int) -> dict[str, ArraySpec]:
     inputs = model.example_inputs(batch)
-    preprocessor = model.config.preprocessor
+    preprocessor = models.config_of(model).preprocessor
     if isinstance(preprocessor, zoo.TokensConfig):
         # The mask, their second input, hides nothing.
         return {"inputs": ArraySpec(inputs[0].shape, below=preprocessor.vocab_size)}
@@ -114,7 +115,7 @@ def _target(struct: jax.ShapeDtypeStruct, *, logits: bool) -> ArraySpec:
 
 def _huggingface(model: zoo.Model) -> dict[str, Any]:
     # How attentions are computed is no matter of theirs.
-    config = dataclasses.replace(model.config, attention="auto")
+    config = dataclasses.replace(models.config_of(model), attention="auto")
     shapes = {
         Tensor("params", module, name): struct.shape
         for module, entries in model.abstract_params()[0].items()

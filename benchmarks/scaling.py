@@ -28,7 +28,7 @@ from benchmarks.measuring_flags import Reference
 from benchmarks.rounds import Options, measure
 from benchmarks.rows import Row
 from benchmarks.scaling_table import Point
-from benchmarks.works import Work
+from benchmarks.works import Mode, Work
 from perceiver_jax.errors import UserError, run_main_with_overrides
 
 
@@ -98,7 +98,7 @@ def main(argv: Sequence[str], changes: dict[str, str]) -> None:
 
     with measuring_flags.reference(options) as reference:
         for name in given.axis:
-            sizes = measuring_flags.numbers("sizes", given.sizes or map(str, AXES[name].sizes))
+            sizes = measuring_flags.numbers("sizes", given.sizes or AXES[name].sizes)
             for mode in given.modes:
                 grow(name, mode, sorted(sizes), chosen, changes, options, reference, keep)
     measuring_flags.tell("")
@@ -109,7 +109,7 @@ def main(argv: Sequence[str], changes: dict[str, str]) -> None:
 
 def grow(
     name: str,
-    mode: str,
+    mode: Mode,
     sizes: Sequence[int],
     chosen: Sequence[contenders.Contender],
     changes: Mapping[str, str],
