@@ -9,6 +9,8 @@ from absl import flags
 from benchmarks import process_memory, works
 from benchmarks.process import Limits, Worker, WorkerFailed, started
 from benchmarks.rounds import Options
+from benchmarks.rows import Row
+from benchmarks.table import seconds
 from perceiver_jax.errors import UserError
 
 
@@ -89,6 +91,18 @@ def tell(text: str) -> None:
     """Says what goes on: on one line of a terminal that is written again and again, or nowhere."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def finished(rows: Sequence[Row], where: str = "") -> None:
+    """Says what came out of a piece of work, as the whole table takes long to come."""
+    tell("")
+    for row in rows:
+        result = row.error or f"{seconds(row.run_s)} s"
+        print(
+            f"{where}{row.model} {row.mode} {row.batch}: {row.contender}: {result}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 class Reference:

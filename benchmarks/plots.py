@@ -27,7 +27,7 @@ text{font:12px system-ui,sans-serif;fill:#57606a}
 .c0{color:#d9622b}.c1{color:#3b6fb6}.c2{color:#16866a}.c3{color:#7d4fc4}.c4{color:#94700f}
 @media(prefers-color-scheme:dark){text{fill:#9198a1}.title{fill:#f0f6fc}.grid{stroke:#30363d}}
 """
-_WIDTH, _HEIGHT = 420, 260  # Of a panel, with
+_WIDTH, _HEIGHT = 500, 260  # Of a panel, with
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 20, 52, 34  # room around its lines.
 _BAR = 16  # Height of a bar.
 
@@ -141,7 +141,7 @@ def _plotted(lines: Sequence[Line]) -> list[Markup]:
 
 
 def _legend(lines: Sequence[Line]) -> list[Markup]:
-    drawn, x = [], float(_LEFT)
+    drawn, x = [], 14.0
     for line in lines:
         style = f"line c{line.colour}{' dashed' * line.dashed}"
         where = {"points": f"{x:.0f},34 {x + 18:.0f},34"}
@@ -153,10 +153,10 @@ def _legend(lines: Sequence[Line]) -> list[Markup]:
 
 def ratio_bars(rows: Sequence[Row]) -> Markup:
     """Ours over the plain path and over the fastest peer, in time and memory; below 1 is better."""
-    left, width, most = 330, 300, 1.5
+    left, width, most = 400, 240, 1.5
     drawn = [
-        _text(left, 18, "time", "title"),
-        _text(left + width + 60, 18, "peak memory", "title"),
+        _text(left, 18, "time, ours : theirs", "title"),
+        _text(left + width + 60, 18, "peak memory, ours : theirs", "title"),
     ]
     y = 30.0
     for row in rows:
@@ -165,7 +165,7 @@ def ratio_bars(rows: Sequence[Row]) -> Markup:
         for colour, other in enumerate((plain_of(row, rows), fastest_peer_of(row, rows))):
             if other is None or row.run_s is None:
                 continue
-            label = f"{row.model} {row.mode} {row.batch} : {other.contender}"
+            label = f"{row.model}, {row.mode}, batch {row.batch}: {other.contender}"
             drawn.append(_text(left - 8, y + _BAR - 4, label, anchor="end"))
             found = ratios(row, other)
             for column, value in enumerate((found.time, found.memory)):

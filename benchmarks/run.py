@@ -23,6 +23,9 @@ are the median and the spread. Peak memory is that of the whole process from its
 weights and compiling included. A contender that fails, or needs more than its limits, has a row
 with the reason; one that has no room beside the others is measured alone, and says so.
 
+Beside the models of the zoo there are `cross_attend`, `dense_decoder` and `latent_tower`: one
+cross-attend, one decoder and the towers alone, in the sizes of the papers.
+
 GFLOP are those of the plain mathematics (three times the forward pass for training), equal for
 all contenders: recomputation does not count, and saved operations raise the rate.
 
@@ -69,7 +72,9 @@ def main(argv: Sequence[str], changes: dict[str, str]) -> None:
             for batch in batches
         ):
             having = [each for each in chosen if each.has(work.model)]
-            found += measure(reference.describe(work), having, options, reference.matmul)
+            measured = measure(reference.describe(work), having, options, reference.matmul)
+            found += measured
+            measuring_flags.finished(measured)
             if given.json:
                 rows.write(given.json, [dataclasses.asdict(row) for row in found])
     measuring_flags.tell("")

@@ -93,6 +93,7 @@ def main(argv: Sequence[str], changes: dict[str, str]) -> None:
 
     def keep(point: Point) -> None:
         points.append(point)
+        measuring_flags.finished([point.row], f"{point.axis} {point.size:,}: ")
         if given.json:
             rows.write(given.json, [each.as_json() for each in points])
 

@@ -16,7 +16,8 @@ HEADER = (
     "least - most",
     "peak GB",
     "GFLOP/s",
-    "of matmul",
+    "matmul GFLOP/s",
+    "share",
     "time : plain",
     "memory : plain",
     "time : peer",
@@ -30,8 +31,8 @@ def render(rows: Sequence[Row], *, markdown: bool = False) -> str:
     """Lays out rows, and below them what they need said.
 
     Ratios are ours (or whoever's row it is) over the plain path, and over the fastest peer on
-    PyTorch, on the same work; below 1 is better. `of matmul` is the share of the rate of a matrix
-    product that was timed between the same runs.
+    PyTorch, on the same work; below 1 is better. The share is that of the rate of a matrix product
+    that was timed between the same runs.
     """
     cells = [_cells(row, rows) for row in rows]
     right = [name for name in HEADER if name not in _WORDS]
@@ -61,6 +62,7 @@ def _cells(row: Row, rows: Sequence[Row]) -> list[str]:
         spread,
         _NONE if row.peak_bytes is None else f"{row.peak_bytes / GIGABYTE:.2f}",
         _NONE if row.gflop_per_s is None else f"{row.gflop_per_s:.3g}",
+        _NONE if row.matmul_gflop_per_s is None else f"{row.matmul_gflop_per_s:.3g}",
         _NONE if share is None else f"{100 * share:.0f} %",
         ratio(to_plain.time),
         ratio(to_plain.memory),

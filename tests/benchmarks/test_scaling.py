@@ -128,6 +128,6 @@ def test_ratios_are_drawn_as_bars() -> None:
     bars = list(root.iter("{http://www.w3.org/2000/svg}rect"))
     widths = [float(bar.attrib["width"]) for bar in bars]
     # 0.5 and 0.25 of plain; 4 times the peer, cut off.
-    assert widths == pytest.approx([100.0, 50.0, 300.0])
+    assert widths == pytest.approx([80.0, 40.0, 240.0])
     texts = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"0.50", "0.25", "4.00", "mlm train 1 : plain"} <= set(texts)
+    assert {"0.50", "0.25", "4.00", "mlm, train, batch 1: plain"} <= set(texts)

@@ -49,10 +49,10 @@ def test_table() -> None:
     lines = table.render(ALL).splitlines()
     assert lines[2].split() == [
         *["mlm", "train", "1", "ours", "1.25", "2.00", "1.50", "-", "3.00", "1.00", "50"],
-        *["40", "%", "0.12", "0.12", "0.50", "0.40"],
+        *["125", "40", "%", "0.12", "0.12", "0.50", "0.40"],
     ]
     assert lines[4].split()[4] == "-"  # PyTorch compiles nothing.
-    assert lines[6].split()[3:] == ["perceiver_pytorch", *"----------"]
+    assert lines[6].split()[3:] == ["perceiver_pytorch", *"-----------"]
     assert "mlm train 1 ours: jax 1; remat layers" in lines
     assert "mlm train 1 perceiver_pytorch: not measured: not installed" in lines
     assert table.render(ALL, markdown=True).startswith("| model | mode | batch | contender |")
