@@ -54,6 +54,7 @@ def define_flags() -> None:
     flags.DEFINE_list("batches", ["1"], "Numbers of examples in a run.")
     flags.DEFINE_string("peer_python", None, "Interpreter that has the peers; this one by default.")
     measuring_flags.define(repeats=5, limit=600.0, plots="the ratios")
+    flags.adopt_module_key_flags(measuring_flags)  # So that --help lists them.
 
 
 def main(argv: Sequence[str], changes: dict[str, str]) -> None:

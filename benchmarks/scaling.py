@@ -73,6 +73,7 @@ def define_flags() -> None:
     flags.DEFINE_list("contenders", ["ours", "plain"], "ours, plain, or both.")
     flags.DEFINE_list("sizes", None, "Sizes to measure instead of those above, of one axis.")
     measuring_flags.define(repeats=3, limit=120.0, plots="time and memory over size")
+    flags.adopt_module_key_flags(measuring_flags)  # So that --help lists them.
 
 
 def main(argv: Sequence[str], changes: dict[str, str]) -> None:

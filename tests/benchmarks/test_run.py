@@ -72,6 +72,15 @@ def test_mistakes_in_flags(module: str, flag: str, words: str) -> None:
     assert words in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("module", ["run", "scaling", "operations"])
+def test_help_tells_what_is_measured_and_lists_all_flags(module: str) -> None:
+    done = command(f"benchmarks.{module}", "--help")
+    assert f"python -m benchmarks.{module}" in done.stdout
+    flags = ["--modes:", "--json:", "--[no]markdown:"]
+    flags += [] if module == "operations" else ["--repeats:", "--limit:", "--memory:", "--plot:"]
+    assert [flag for flag in flags if flag not in done.stdout] == []
+
+
 def test_a_model_that_is_not_there() -> None:
     done = command("benchmarks.run", "--models=nothing", "--peers=")
     assert done.returncode == 2
