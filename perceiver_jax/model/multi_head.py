@@ -89,7 +89,7 @@ class Attention(hk.Module):
         Raises:
           ValueError: a width is not divisible by the number of heads.
         """
-        layers = self._layers(_width(inputs_q))
+        layers = _make_layers(self, _width(inputs_q))
         plan = self.plan(inputs_q, inputs_kv, mask, is_training=is_training)
         if plan.route == "folded" and isinstance(inputs_kv, Normed):
             assert isinstance(inputs_q, jax.Array)
@@ -108,7 +108,7 @@ class Attention(hk.Module):
           q_channels: the queries' channels.
           plan: the plan of the whole, 'folded'.
         """
-        layers = self._layers(q_channels)
+        layers = _make_layers(self, q_channels)
         keys = self._split_heads(layers.key(inputs_kv))
         values = self._split_heads(layers.value(inputs_kv))
         w_q, b_q = layers.query.parameters(q_channels)
@@ -132,7 +132,7 @@ class Attention(hk.Module):
         is_training: bool,
     ) -> routes.Plan:
         """Chooses the route; inside of this module, or of the one around it."""
-        qk_channels, v_channels, output_channels = self._widths(_width(inputs_q))
+        qk_channels, v_channels, output_channels = self.widths(_width(inputs_q))
         keys = inputs_kv.inputs if isinstance(inputs_kv, Normed) else inputs_kv
         queries = inputs_q.inputs if isinstance(inputs_q, Normed) else inputs_q
         is_inside = hk.experimental.current_name().endswith(self.module_name)
@@ -246,7 +246,7 @@ class Attention(hk.Module):
         values = values.reshape(*values.shape[:2], -1) + shift
         return values.astype(dtype)
 
-    def _widths(self, q_channels: int) -> tuple[int, int, int]:
+    def widths(self, q_channels: int) -> tuple[int, int, int]:
         """Widths of queries and keys, of values, and of the output."""
         qk_channels = self.qk_channels or q_channels
         v_channels = self.v_channels or qk_channels
@@ -258,21 +258,24 @@ class Attention(hk.Module):
                 )
         return qk_channels, v_channels, self.output_channels or v_channels
 
-    def _layers(self, q_channels: int) -> _Layers:
-        qk_channels, v_channels, output_channels = self._widths(q_channels)
-        return _Layers(
-            linear(qk_channels, init_scale=self.init_scale),
-            linear(qk_channels, init_scale=self.init_scale),
-            linear(v_channels, init_scale=self.init_scale),
-            linear(
-                output_channels,
-                init_scale=self.init_scale * self.final_init_scale_multiplier,
-                with_bias=self.with_final_bias,
-            ),
-        )
-
     def _split_heads(self, x: jax.Array) -> jax.Array:  # [..., h * d] -> [..., h, d]
         return x.reshape(*x.shape[:-1], self.num_heads, x.shape[-1] // self.num_heads)
+
+
+# A function, not a method: Haiku would put a method's name into those of the parameters.
+def _make_layers(module: Attention, q_channels: int) -> _Layers:
+    qk_channels, v_channels, output_channels = module.widths(q_channels)
+    init_scale = module.init_scale
+    return _Layers(
+        linear(qk_channels, init_scale=init_scale),
+        linear(qk_channels, init_scale=init_scale),
+        linear(v_channels, init_scale=init_scale),
+        linear(
+            output_channels,
+            init_scale=init_scale * module.final_init_scale_multiplier,
+            with_bias=module.with_final_bias,
+        ),
+    )
 
 
 def _width(x: jax.Array | Normed) -> int:
