@@ -267,6 +267,7 @@ def _canonical(config: zoo.PerceiverConfig, rule: str, widths: list[int]) -> zoo
         changes["use_query_residual"] = True  # See `deviations`.
     return dataclasses.replace(
         config,
+        attention="auto",
         preprocessor=_canonical_inputs(inputs),
         encoder=encoder,
         decoder=_canonical_decoder(config.decoder, changes),

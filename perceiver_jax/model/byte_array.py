@@ -276,6 +276,10 @@ def fourier_grid(
         content, the first encoding of every axis, the second of every axis, and the third.
     """
     batch, *dims, channels = content.shape
+    if len(dims) == 1:
+        # A column, not a row: parts are taken of rows.
+        dims, nothing = [*dims, 1], jnp.zeros((1, 0), content.dtype)
+        axes = [*axes, (nothing, nothing, nothing)]
     *leading, num_columns = dims
     num_rows = math.prod(leading)
     tables = [jnp.concatenate(parts, axis=-1) for parts in axes]

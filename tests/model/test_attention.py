@@ -5,13 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perceiver_jax.model import attention
-from perceiver_jax.model.attention import (
-    attend,
-    attend_in_chunks,
-    cross_attention_mask,
-    needs_chunks,
-)
+from perceiver_jax.model.attention import attend, cross_attention_mask
 from tests import golden_cases
 
 pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision", "quick_compilation")]
@@ -144,47 +138,10 @@ def test_wrong_shapes_are_named(shapes, words):
 
 
 def test_wrong_mask_is_named(case):
-    with pytest.raises(ValueError, match=r"\(2, 5, 7\); got \(2, 7, 5\)"):
+    with pytest.raises(ValueError, match=r"\(2, 5, 7\), .*; got \(2, 7, 5\)"):
         attend(*qkv(case), jnp.ones((2, 7, 5)))
 
 
 def test_dropout_needs_a_key(case):
     with pytest.raises(ValueError, match="dropout_key"):
         attend(*qkv(case), dropout_rate=0.1)
-
-
-@pytest.mark.parametrize("chunk_size", [1, 3, 5, 7, 100])
-@pytest.mark.parametrize("masked", [False, True])
-def test_chunks_of_queries_give_what_the_definition_gives(case, chunk_size, masked):
-    queries, keys, values = qkv(case)
-    mask = case.inputs["attention_mask"] if masked else None
-    whole = attend(queries, keys, values, mask)[0]
-    chunked = attend_in_chunks(queries, keys, values, mask, chunk_size=chunk_size)
-    np.testing.assert_allclose(chunked, whole, atol=1e-6)
-
-    def loss(function, *inputs):
-        return jnp.sin(function(*inputs)).sum()
-
-    expected = jax.grad(lambda *x: loss(lambda *x: attend(*x, mask)[0], *x), (0, 1, 2))(
-        queries, keys, values
-    )
-    actual = jax.grad(
-        lambda *x: loss(lambda *x: attend_in_chunks(*x, mask, chunk_size=chunk_size), *x),
-        (0, 1, 2),
-    )(queries, keys, values)
-    for one, other in zip(actual, expected, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
-
-
-def test_chunks_hold_the_weights_of_a_few_queries_at_a_time(monkeypatch):
-    monkeypatch.setattr(attention, "CHUNK_BYTES", 4 * 2 * 3 * 11 * 2)  # two queries' weights
-    queries, keys = jnp.ones((2, 7, 3, 5)), jnp.ones((2, 11, 3, 5))
-    program = str(jax.make_jaxpr(lambda q, k: attend_in_chunks(q, k, k))(queries, keys))
-    assert "f32[2,3,2,11]" in program and "f32[2,3,7,11]" not in program
-
-
-def test_only_large_weights_need_chunks():
-    inputs = jax.ShapeDtypeStruct((1, 50_176, 1, 261), jnp.float32)
-    assert not needs_chunks(jax.ShapeDtypeStruct((2, 512, 1, 261), jnp.float32), inputs)
-    pixels = jax.ShapeDtypeStruct((1, 182_528, 1, 512), jnp.float32)
-    assert needs_chunks(jax.ShapeDtypeStruct((1, 2048, 1, 512), jnp.float32), pixels)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from perceiver_jax.model.byte_array import ByteArray
 from tests import golden_cases
 from tests.golden_models import build, call_args, video_inputs
 
@@ -62,8 +63,10 @@ def atol(name: str, output: str) -> float:
 def joined(value: Any) -> jax.Array:
     """What a module returned, as it is stored: modalities joined, the first of several values."""
     if isinstance(value, Mapping):
-        return jnp.concatenate([value[name] for name in sorted(value)], axis=1)
-    return value[0] if isinstance(value, tuple) else value
+        return jnp.concatenate([joined(value[name]) for name in sorted(value)], axis=1)
+    if isinstance(value, ByteArray):
+        return value.dense()
+    return joined(value[0]) if isinstance(value, tuple) else value
 
 
 # Queries of one modality are made by a decoder without parameters, named otherwise here.
