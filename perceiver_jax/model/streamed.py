@@ -4,8 +4,7 @@ The softmax runs over parts of the keys with a running maximum and sum, for part
 and the backward pass computes the weights again from what the forward pass leaves: the attended
 values and the log of each query's sum. (Milakov and Gimelshein, arXiv:1805.02867; Rabe and Staats,
 arXiv:2112.05682; Dao et al., arXiv:2205.14135.) Memory grows with queries + keys, not with their
-product. On CPUs latent towers use it too: a few heads at a time, whose weights stay in a cache, take
-half the time of all heads at once.
+product. Latent towers use it on CPUs too, for the sake of caches: a few heads at a time.
 """
 
 import dataclasses
@@ -21,7 +20,7 @@ from perceiver_jax.model import attention
 from perceiver_jax.model.linear import LINEAR
 
 # Bytes of the weights that are held at a time, of all examples and heads.
-CPU_CHUNK_BYTES = 4 * 2**20  # What stays in a cache: twice as fast as 16 MB.
+CPU_CHUNK_BYTES = 4 * 2**20  # What stays in a cache.
 ACCELERATOR_CHUNK_BYTES = 128 * 2**20
 
 # Where no key has been seen yet. Finite, so that the difference of two of them is a number.
