@@ -4,8 +4,7 @@ The softmax runs over parts of the keys with a running maximum and sum, for part
 and the backward pass computes the weights again from what the forward pass leaves: the attended
 values and the log of each query's sum. (Milakov and Gimelshein, arXiv:1805.02867; Rabe and Staats,
 arXiv:2112.05682; Dao et al., arXiv:2205.14135.) Memory grows with queries + keys, not with their
-product. On CPUs latent towers use it too: a few heads at a time, whose weights stay in a cache,
-take half the time of all heads at once.
+product. Latent towers use it on CPUs too, for the sake of caches: a few heads at a time.
 """
 
 import dataclasses
@@ -20,9 +19,12 @@ from jax.ad_checkpoint import checkpoint_name
 from perceiver_jax.model import attention
 from perceiver_jax.model.linear import LINEAR
 
-# Bytes of the weights that are held at a time, of all examples and heads.
-CPU_CHUNK_BYTES = 4 * 2**20  # What stays in a cache: twice as fast as 16 MB.
-ACCELERATOR_CHUNK_BYTES = 128 * 2**20
+# Bytes of the weights that are held at a time: on CPUs of all examples, as much as stays in a
+# cache, but never less than the second of each example.
+CPU_CHUNK_BYTES = 4 * 2**20
+MIN_CPU_CHUNK_BYTES = 256 * 2**10
+# Elsewhere of each example, since examples are split over devices and run at once.
+ACCELERATOR_CHUNK_BYTES = 64 * 2**20
 
 # Where no key has been seen yet. Finite, so that the difference of two of them is a number.
 _LOWEST = -1e30
@@ -67,17 +69,15 @@ def attend_streamed(
 
 
 def chunk_sizes(
-    num_queries: int, num_keys: int, batch: int, num_heads: int, max_bytes: int
+    num_queries: int, num_keys: int, num_heads: int, max_bytes: int
 ) -> tuple[int, int, int]:  # Heads, queries and keys at a time.
-    """Parts whose float32 weights take at most `max_bytes`.
+    """Parts whose float32 weights, of one example, take at most `max_bytes`.
 
-    Heads of all examples are computed at once, or those of one, since they need nothing from each
-    other. Then the shorter of queries and keys stays whole if it can, so that each input is read
-    once. Parts that divide their axis are preferred, since others have to be masked.
+    Heads are split first, since they need nothing from each other. Then the shorter of queries and
+    keys stays whole if it can, so that each input is read once. Parts that divide their axis are
+    preferred, since others have to be masked.
     """
     area = max(max_bytes // 4, 1)
-    if batch * num_heads * num_queries * num_keys <= area:
-        return batch * num_heads, num_queries, num_keys
     for heads in range(num_heads, 0, -1):
         if num_heads % heads == 0 and heads * num_queries * num_keys <= area:
             return heads, num_queries, num_keys
@@ -337,32 +337,29 @@ def _by_chunks(
         heads, *parts = sizes
         lengths = (num_queries, num_keys)
         tiles = _Tiles(*(_Parts(*x) for x in zip(lengths, parts, strict=True)))
-        if heads == batch * num_heads:
+        if heads == num_heads:
             return compute(tiles, mask, *arrays)
 
-        def some_heads(x: tuple[jax.Array, ...]) -> Arrays:
-            index, *arrays = x
-            own = mask
-            if mask is not None and mask.shape[0] > 1:
-                own = lax.dynamic_slice_in_dim(mask, index * heads // num_heads, 1)
-            return compute(tiles, own, *arrays)
-
-        steps = batch * num_heads // heads
-        grouped = (x.reshape(steps, 1, heads, *x.shape[2:]) for x in arrays)
-        results = lax.map(some_heads, (jnp.arange(steps), *grouped))
-        return tuple(x.reshape(batch, num_heads, *x.shape[3:]) for x in results)
+        # [b, h, ...] -> [h / heads, b, heads, ...]. Examples stay together: they may lie on several
+        # devices.
+        grouped = tuple(
+            x.reshape(batch, num_heads // heads, heads, *x.shape[2:]).swapaxes(0, 1) for x in arrays
+        )
+        results = lax.map(lambda x: compute(tiles, mask, *x), grouped)
+        return tuple(x.swapaxes(0, 1).reshape(batch, num_heads, *x.shape[3:]) for x in results)
 
     def sizes(max_bytes: int) -> tuple[int, int, int]:
         query_chunk, key_chunk = chunks
         if query_chunk is None and key_chunk is None:
-            return chunk_sizes(num_queries, num_keys, batch, num_heads, max_bytes)
+            return chunk_sizes(num_queries, num_keys, num_heads, max_bytes)
         return (
-            batch * num_heads,
+            num_heads,
             min(query_chunk or num_queries, num_queries),
             min(key_chunk or num_keys, num_keys),
         )
 
-    on_cpu, elsewhere = sizes(CPU_CHUNK_BYTES), sizes(ACCELERATOR_CHUNK_BYTES)
+    on_cpu = sizes(max(CPU_CHUNK_BYTES // batch, MIN_CPU_CHUNK_BYTES))
+    elsewhere = sizes(ACCELERATOR_CHUNK_BYTES)
     if on_cpu == elsewhere:
         return run(on_cpu, mask, *arrays)
     return lax.platform_dependent(
