@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
+from perceiver_jax.model import execution
 from perceiver_jax.model.byte_array import ByteArray, Grid
 from perceiver_jax.model.layer_norm import EPS
 from perceiver_jax.model.linear import LINEAR
@@ -223,7 +224,11 @@ def _attend_forward(query: Any, grid: Any) -> Any:
     found, log_sum = jax.tree.map(lambda x: checkpoint_name(x, LINEAR), _forward(query, grid))
     # Flags as the presence of a leaf: residuals are arrays.
     flags = tuple(() if each else None for each in wanted)
-    return (found, log_sum), (query, grid, found, log_sum, flags)
+    # Queries that examples share: their gradients are added up before the products with features
+    # of rows. Not where examples are on several devices, which would have to meet in every step.
+    is_shared = query.content.shape[0] == 1 and grid.content.shape[0] > 1
+    sums = () if is_shared and execution.current().batch is None else None
+    return (found, log_sum), (query, grid, found, log_sum, flags, sums)
 
 
 def _is_primal(x: Any) -> bool:
@@ -231,12 +236,12 @@ def _is_primal(x: Any) -> bool:
 
 
 def _attend_backward(residuals: Any, cotangents: Any) -> Any:
-    query, grid, found, log_sum, flags = residuals
+    query, grid, found, log_sum, flags, sums = residuals
     want_content, want_rows, want_scale = (flag is not None for flag in flags)
     down, down_log = jax.tree.map(_materialised, cotangents, is_leaf=_is_symbolic_zero)
     down = Query(*down)
     inner = sum((x * y).sum(axis=-1) for x, y in zip(down, found, strict=True)) - down_log
-    is_shared = query.content.shape[0] == 1 and grid.content.shape[0] > 1
+    is_shared = sums is not None
 
     def step(carry: Query, part: Column) -> Any:
         products = _scores(query, part)
@@ -267,6 +272,7 @@ def _attend_backward(residuals: Any, cotangents: Any) -> Any:
 
     stacked, rest = _cut(grid, _pieces(grid, query.content.shape[1]))
     batch = 1 if is_shared else grid.content.shape[0]
+    one_for_all = query.content.shape[0] == 1
     d_query = Query(*(jnp.zeros((batch, *part.shape[1:])) for part in query))
     if stacked.rows.shape[0] == 1:
         d_query, d_grid = step(d_query, jax.tree.map(lambda x: x[0], stacked))
@@ -280,6 +286,8 @@ def _attend_backward(residuals: Any, cotangents: Any) -> Any:
         None if x is None else _join(x, left, axis)
         for x, left, axis in zip(d_grid, d_rest, (1, 0, 1), strict=True)
     ]
+    if one_for_all:
+        d_query = Query(*(x.sum(axis=0, keepdims=True) for x in d_query))
     return d_query, Column(*gradients, None)  # type: ignore[call-arg]
 
 
