@@ -168,7 +168,7 @@ class CrossAttention(hk.Module):
         if not isinstance(inputs_q, ByteArray):
             attended = attention(q, kv, mask, is_training=is_training, plan=plan)
             return finish(lambda: inputs_q, attended)
-        if plan.route != "folded" or self.dropout_prob > 0.0:
+        if plan.route != "folded" or (is_training and self.dropout_prob > 0.0):
             attended = attention(q, kv, mask, is_training=is_training, plan=plan)
             return finish(inputs_q.dense, attended)
         assert isinstance(kv, jax.Array)

@@ -127,7 +127,7 @@ def _cut(grid: Column, size: int) -> tuple[Column, Column | None]:
 def _join(stacked: jax.Array, rest: jax.Array | None, axis: int) -> jax.Array:
     """The reverse of `_cut`, of one array."""
     x = jnp.moveaxis(stacked, 0, axis)
-    x = x.reshape(*x.shape[:axis], -1, *x.shape[axis + 2 :])
+    x = x.reshape(*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :])
     return x if rest is None else jnp.concatenate([x, rest], axis=axis)
 
 

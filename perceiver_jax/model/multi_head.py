@@ -195,7 +195,11 @@ class Attention(hk.Module):
         queries = self._split_heads(layers.query(inputs_q))
         keys = self._split_heads(layers.key(inputs_kv))
         values = self._split_heads(layers.value(inputs_kv))
-        queries = jnp.broadcast_to(queries, (keys.shape[0], *queries.shape[1:]))
+        # What is the same for all examples was projected once.
+        queries, keys, values = (
+            jnp.broadcast_to(x, (plan.site.batch_size, *x.shape[1:]))
+            for x in (queries, keys, values)
+        )
         if plan.route == "cudnn":
             return cudnn.attend_cudnn(queries, keys, values, mask)
         if plan.route == "pallas":

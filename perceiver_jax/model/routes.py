@@ -174,11 +174,10 @@ def plan(site: Site, wanted: Route = "auto") -> Plan:
     possible = [route for route, reason in against.items() if not reason]
     if wanted != "auto":
         route = wanted if wanted in possible else "plain" if site.needs_weights else "streamed"
-        if wanted in possible:
-            against = {
-                other: reason or f"attention={wanted} was asked for"
-                for other, reason in against.items()
-            }
+        against = {
+            other: reason or f"attention={wanted} was asked for"
+            for other, reason in against.items()
+        }
         return Plan(site, route, _without(against, route))
     projected = site.projected_operations
     route = "streamed" if "streamed" in possible else "plain"
@@ -194,13 +193,15 @@ def plan(site: Site, wanted: Route = "auto") -> Plan:
             against["folded"] = f"{folded / projected:.2f} times the operations"
     few = site.num_queries * site.num_keys <= _FEW_WEIGHTS
     if route in ("streamed", "folded") and few:
-        against[route] = "its weights are few"
+        against["streamed"] = against["streamed"] or "its weights are few"
+        against["folded"] = against["folded"] or "its weights are few"
         route = "plain"
-    saved = f"{site.folded_operations / projected:.2f} times its operations" if folded else ""
     for other in against:
         if other != route and not against[other]:
             against[other] = (
-                f"folded needs {saved}" if route == "folded" else f"{route} takes less memory"
+                f"folded needs {site.folded_operations / projected:.2f} times its operations"
+                if route == "folded"
+                else f"{route} takes less memory"
             )
     return Plan(site, route, _without(against, route))
 
@@ -220,6 +221,8 @@ def _against(site: Site, route: Route) -> str:
     if route == "folded":
         if not site.keys and not site.queries:
             return "neither side is a byte array"
+        if site.keys and site.queries:
+            return "both sides are byte arrays"
         side = "keys" if site.keys else "queries"
         if site.mask not in ("none", side):
             return f"its mask depends on more than the {side}"

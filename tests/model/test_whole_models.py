@@ -88,11 +88,16 @@ def evaluate(name: str) -> tuple[Outputs, Any, dict[str, jax.Array], dict[str, A
         inner, calls = {}, collections.Counter()
 
         def record(next_f, args, kwargs, context):
+            stored = []
+            then = kwargs.get("then")
+            if then is not None:
+                # The stored value is that before the decoder's projection.
+                kwargs = {**kwargs, "then": lambda x: then(stored.append(x) or x)}
             value = next_f(*args, **kwargs)
             key = context.module.module_name
             if context.method_name != "__call__":
                 key += f".{context.method_name}"
-            inner[f"{key}#{calls[key]}"] = value
+            inner[f"{key}#{calls[key]}"] = stored[0] if stored else value
             calls[key] += 1
             return value
 
