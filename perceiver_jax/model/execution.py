@@ -21,7 +21,7 @@ from perceiver_jax.model.linear import LINEAR
 
 # What the backward pass computes again instead of keeping it from the forward pass:
 #   'none'            nothing;
-#   'cross_attends'   cross-attends, whose attention weights are a model's largest arrays;
+#   'cross_attends'   cross-attends, with their MLPs;
 #   'layers'          every attention layer: only the latents between them are kept;
 #   'keep_linear'     every attention layer, but for the results of its linear layers.
 Remat = Literal["none", "cross_attends", "layers", "keep_linear"]
