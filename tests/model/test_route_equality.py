@@ -135,7 +135,11 @@ def _inputs(name: str, model: perceiver_jax.Model, batch: int) -> tuple[tuple, d
         elif option == "query_mask":
             options[option] = rng.random((batch, 35)) < 0.6
         else:
-            elements = {"imagenet_fourier": 63, "perceiver_audioset": 41, "perceiver_modelnet40": 11}
+            elements = {
+                "imagenet_fourier": 63,
+                "perceiver_audioset": 41,
+                "perceiver_modelnet40": 11,
+            }
             mask = rng.random((batch, elements[name])) < 0.6
             mask[0] = batch == 1  # An example without any input.
             options[option] = mask
