@@ -19,6 +19,7 @@ from perceiver_jax.report.flops import count_flops, total
 from perceiver_jax.tasks.base import Batch, Task
 from perceiver_jax.train.peak import peak_flops
 from perceiver_jax.train.state import Model, TrainState
+from perceiver_jax.zoo import Model as Perceiver
 
 PASSES = 3  # One forward, and a backward that is worth two.
 
@@ -36,8 +37,11 @@ def step_flops(model: Model, task: Task, state: TrainState, batch: Batch) -> int
       The operations; None for a model with a loop whose length is not known before it runs.
     """
 
-    # One example stands for all: tracing costs the same for any number, but routes through
-    # attention that a batch takes for want of memory would count as work.
+    # What is counted is the definition, and not the operations that a route saves or adds.
+    if isinstance(model, Perceiver):
+        model = model.plain()
+
+    # One example stands for all of them.
     def one(leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype)
 

@@ -128,6 +128,12 @@ class Model:
             )
         return (outputs, new_state, captured) if patterns else (outputs, new_state)
 
+    def plain(self) -> "Model":
+        """The same model computed by the definitions: what counts of operations refer to."""
+        if not isinstance(self.config, perceiver.PerceiverConfig):
+            return self
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, attention="plain"))
+
     def example_inputs(self, batch_size: int = 1) -> tuple:
         """Inputs of the model's natural size, as `jax.ShapeDtypeStruct`s: shapes without data."""
         return _example_inputs(self.config, batch_size)

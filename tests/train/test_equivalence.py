@@ -10,6 +10,7 @@ import pytest
 from perceiver_jax import zoo
 from perceiver_jax.data.loader import train_batches
 from perceiver_jax.errors import ConfigError
+from perceiver_jax.model import routes, streamed
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import MeshConfig
 from perceiver_jax.train.mesh import put_batch
@@ -43,6 +44,21 @@ def test_eight_devices_compute_what_one_does(layout: str, on_one_device: Any) ->
     found = five_steps(parts)
     assert len(set(found[0])) == STEPS  # it does learn
     assert_equal(found, on_one_device)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("layout", ["data=8", "2x2x2"])
+@pytest.mark.parametrize("route", ["folded", "streamed"])
+def test_so_do_they_by_any_route(
+    route: str, layout: str, on_one_device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Three of the eight rows of pixels at a time, and weights in parts.
+    monkeypatch.setitem(routes._INPUT_BYTES, "cpu", 4 * 16 * 8 * 8 * 3)
+    monkeypatch.setattr(streamed, "CPU_CHUNK_BYTES", 4 * 8 * 24)
+    config = experiment(LAYOUTS[layout])
+    model = dataclasses.replace(config.model, attention=route)
+    parts = assemble(dataclasses.replace(config, model=model))
+    assert_equal(five_steps(parts), on_one_device)
 
 
 def test_parameters_and_moments_lie_where_the_rules_say() -> None:

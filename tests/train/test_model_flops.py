@@ -35,6 +35,17 @@ def test_a_perceiver_costs_what_its_anatomy_says() -> None:
     assert counted == 3 * 32 * dissect(perceiver_jax.build(config.model)).total_flops.total
 
 
+@pytest.mark.parametrize("route", ["folded", "streamed"])
+def test_what_is_counted_is_the_definition_whatever_the_route(route: str) -> None:
+    config = load_experiment("experiments/digits.py")
+    parts = assemble(config)
+    state = parts.state.abstract()
+    model = perceiver_jax.build(config.model, attention=route)
+    counted = step_flops(model, config.task, state, _batch(32))
+    assert counted == step_flops(parts.model, config.task, state, _batch(32))
+    assert counted == 3 * 32 * dissect(perceiver_jax.build(config.model)).total_flops.total
+
+
 class Remat(MLP):
     def apply(self, params, state, rng, *inputs, **options):  # type: ignore[no-untyped-def]
         forward = jax.checkpoint(
