@@ -27,7 +27,7 @@ from perceiver_jax.infer import autoencode
 # What the backward pass of `ours` computes again, by model; see model/execution.py. What fits the
 # memory goal in the least time.
 REMAT: Mapping[str, zoo.Remat] = {
-    "imagenet_fourier": "keep_linear",
+    "imagenet_fourier": "layers",
     "perceiver_imagenet": "keep_linear",
     "mlm": "keep_linear",
     "optical_flow": "keep_linear",
