@@ -107,7 +107,7 @@ def fold(
     shifts = jnp.einsum("bkhd,hd->bhk", keys.astype(jnp.float32), shift)
     if folds_output:
         w_o_heads = w_o.reshape(num_heads, -1, w_o.shape[-1])
-        # In `dtype`, to which it would be rounded anyway: CPUs cannot batch this with a wider result.
+        # In `dtype`, to which it is rounded anyway: CPUs cannot batch this with a wider result.
         values = jnp.einsum("bkhd,hde->bhke", values, w_o_heads.astype(dtype))
         return Decoder(looked_for, shifts, values, (None, b_o))
     return Decoder(looked_for, shifts, values.swapaxes(1, 2), (w_o, b_o))
