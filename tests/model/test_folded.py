@@ -87,8 +87,8 @@ def _small_pieces(monkeypatch, inputs: ByteArray, rows: int) -> None:
         monkeypatch.setitem(getattr(routes, table), "cpu", 4 * batch * QUERIES * columns * rows)
 
 
-# Batch of queries and of inputs, whether there is a mask, and rows of the first grid at a time: all,
-# or a number that divides few of the grids above.
+# Batch of queries and of inputs, whether there is a mask, and rows of the first grid at a time:
+# all, or a number that divides few of the grids above.
 CASES = [
     ((1, 1), False, None),
     ((1, 3), True, 3),
