@@ -12,6 +12,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from perceiver_jax.model import execution
 from perceiver_jax.model.byte_array import ByteArray, Grid
 from perceiver_jax.model.layer_norm import LayerNorm
 from perceiver_jax.model.multi_head import Attention, Normed, linear
@@ -177,7 +178,8 @@ class CrossAttention(hk.Module):
         def answer(part: Grid, mask: jax.Array | None) -> jax.Array:  # [b, r, k, c] -> [b, p, c]
             return finish(part.dense, decoder.read(part, mask))
 
-        per_query = kv.shape[0] * self.num_heads * kv.shape[1]
+        examples = execution.current().examples_here(kv.shape[0])
+        per_query = examples * self.num_heads * kv.shape[1]
         return _in_parts(answer, inputs_q, None if mask is None else mask[:, :, 0], per_query)
 
 

@@ -8,6 +8,7 @@ the modules that are running, which read it with `current`.
 import contextlib
 import contextvars
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from typing import Literal, get_args
 
@@ -73,6 +74,14 @@ class Execution:
             return x
         spec = PartitionSpec(*self.batch.spec, *(None,) * (x.ndim - 1))
         return jax.lax.with_sharding_constraint(x, NamedSharding(self.batch.mesh, spec))
+
+    def examples_here(self, batch_size: int) -> int:
+        """How many examples of a batch each device has."""
+        if self.batch is None:
+            return batch_size
+        axes = self.batch.spec[0] or ()
+        axes = (axes,) if isinstance(axes, str) else axes
+        return max(batch_size // math.prod(self.batch.mesh.shape[axis] for axis in axes), 1)
 
     def wrap(self, layer: Layer, *, is_cross_attend: bool) -> Layer:
         """Returns a layer that does the same, recomputed in the backward pass if so chosen.

@@ -16,6 +16,7 @@ Rabe & Staats 2021), and the derivative makes the weights again, so that neither
 nor position features ever exist whole.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -172,9 +173,20 @@ def _attend(query: Query, grid: Column) -> tuple[Query, jax.Array]:
     return _forward(query, grid)
 
 
-def _pieces(grid: Column, num_queries: int) -> int:
-    batch, _, columns, _ = grid.content.shape
-    return rows_at_a_time(batch * num_queries * columns, grid.rows.shape[0])
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class _Notes:
+    """What the backward pass is told that is known while tracing; no array."""
+
+    rows: int  # Rows at a time.
+    wanted: tuple[bool, bool, bool]  # Gradients of content, rows, and scale.
+    sums_examples: bool  # Whether examples are added up before they meet rows.
+
+
+def _rows(query: Query, grid: Column) -> int:
+    batch, num_rows, columns, _ = grid.content.shape
+    here = execution.current().examples_here(batch)
+    return rows_at_a_time(here * query.content.shape[1] * columns, num_rows)
 
 
 def _forward(query: Query, grid: Column) -> tuple[Query, jax.Array]:
@@ -202,7 +214,7 @@ def _forward(query: Query, grid: Column) -> tuple[Query, jax.Array]:
             *(jnp.zeros((batch, num_queries, part.shape[-1])) for part in query),
         ),
     )
-    stacked, rest = _cut(grid, _pieces(grid, num_queries))
+    stacked, rest = _cut(grid, _rows(query, grid))
     if stacked.rows.shape[0] == 1:
         carry = step(carry, jax.tree.map(lambda x: x[0], stacked))
     else:
@@ -216,19 +228,21 @@ def _forward(query: Query, grid: Column) -> tuple[Query, jax.Array]:
 
 
 def _attend_forward(query: Any, grid: Any) -> Any:
-    # Which gradients are wanted is known while tracing: none of pixels, most of the time.
-    wanted = tuple(x is not None and x.perturbed for x in grid[:3])
+    # None of pixels are wanted, most of the time.
+    content, rows, scale = (x.perturbed for x in grid[:3])
     values = jax.tree.map(lambda x: x.value, (query, grid), is_leaf=_is_primal)
     query, grid = Query(*values[0]), Column(*values[1])
     # Kept wherever the results of linear layers are: these are small.
     found, log_sum = jax.tree.map(lambda x: checkpoint_name(x, LINEAR), _forward(query, grid))
-    # Flags as the presence of a leaf: residuals are arrays.
-    flags = tuple(() if each else None for each in wanted)
     # Queries that examples share: their gradients are added up before the products with features
     # of rows. Not where examples are on several devices, which would have to meet in every step.
     is_shared = query.content.shape[0] == 1 and grid.content.shape[0] > 1
-    sums = () if is_shared and execution.current().batch is None else None
-    return (found, log_sum), (query, grid, found, log_sum, flags, sums)
+    notes = _Notes(
+        rows=_rows(query, grid),
+        wanted=(content, rows, scale),
+        sums_examples=is_shared and execution.current().batch is None,
+    )
+    return (found, log_sum), (query, grid, found, log_sum, notes)
 
 
 def _is_primal(x: Any) -> bool:
@@ -236,12 +250,11 @@ def _is_primal(x: Any) -> bool:
 
 
 def _attend_backward(residuals: Any, cotangents: Any) -> Any:
-    query, grid, found, log_sum, flags, sums = residuals
-    want_content, want_rows, want_scale = (flag is not None for flag in flags)
+    query, grid, found, log_sum, notes = residuals
+    want_content, want_rows, want_scale = notes.wanted
     down, down_log = jax.tree.map(_materialised, cotangents, is_leaf=_is_symbolic_zero)
     down = Query(*down)
     inner = sum((x * y).sum(axis=-1) for x, y in zip(down, found, strict=True)) - down_log
-    is_shared = sums is not None
 
     def step(carry: Query, part: Column) -> Any:
         products = _scores(query, part)
@@ -252,7 +265,7 @@ def _attend_backward(residuals: Any, cotangents: Any) -> Any:
         d_weights = _scores(down, part)
         d_scores = weights * (scale * d_weights - inner[..., None, None])
         d_products = d_scores * scale
-        more = _collect(d_products, part, shared=is_shared)
+        more = _collect(d_products, part, shared=notes.sums_examples)
         d_content = d_rows = d_scale = None
         if want_content:
             dtype = part.content.dtype
@@ -270,9 +283,8 @@ def _attend_backward(residuals: Any, cotangents: Any) -> Any:
             d_scale = (d_scores * products + weights * d_weights).sum(axis=1)
         return Query(*jax.tree.map(jnp.add, carry, more)), (d_content, d_rows, d_scale)
 
-    stacked, rest = _cut(grid, _pieces(grid, query.content.shape[1]))
-    batch = 1 if is_shared else grid.content.shape[0]
-    one_for_all = query.content.shape[0] == 1
+    stacked, rest = _cut(grid, notes.rows)
+    batch = 1 if notes.sums_examples else grid.content.shape[0]
     d_query = Query(*(jnp.zeros((batch, *part.shape[1:])) for part in query))
     if stacked.rows.shape[0] == 1:
         d_query, d_grid = step(d_query, jax.tree.map(lambda x: x[0], stacked))
@@ -286,7 +298,7 @@ def _attend_backward(residuals: Any, cotangents: Any) -> Any:
         None if x is None else _join(x, left, axis)
         for x, left, axis in zip(d_grid, d_rest, (1, 0, 1), strict=True)
     ]
-    if one_for_all:
+    if query.content.shape[0] == 1:
         d_query = Query(*(x.sum(axis=0, keepdims=True) for x in d_query))
     return d_query, Column(*gradients, None)  # type: ignore[call-arg]
 
