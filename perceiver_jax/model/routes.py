@@ -4,10 +4,10 @@ A model's config names one, or leaves the choice to `plan`. Perceivers attend to
 arrays, and what is cheapest follows from shapes, masks, dtype and backend alone:
 
   1. Where attention weights themselves are asked for, or dropped out, they must exist: 'plain'.
+     Where they are few, nothing is gained over it.
   2. On an accelerator, its own kernel if that applies ('cudnn', 'pallas'), unless 'folded' needs
      less than half of its operations.
-  3. Whichever of 'folded' and projected attention needs fewer operations.
-  4. Projected attention is 'plain' if its weights are few, and otherwise 'streamed'.
+  3. Whichever of 'folded' and 'streamed' needs fewer operations.
 
 `python -m perceiver_jax.inspect --model=NAME` prints what was chosen, for what, and why not others.
 """
@@ -35,6 +35,8 @@ from perceiver_jax.model.kernels import cudnn, pallas_tpu
 Route = Literal["auto", "plain", "folded", "streamed", "cudnn", "pallas"]
 
 MaskKind = Literal["none", "keys", "queries", "full"]  # What an attention's mask depends on.
+
+_KERNELS: tuple[Route, ...] = ("cudnn", "pallas")
 
 # Weights of one example and head up to which nothing is gained over the definition.
 _FEW_WEIGHTS = 128 * 128
@@ -179,31 +181,25 @@ def plan(site: Site, wanted: Route = "auto") -> Plan:
             for other, reason in against.items()
         }
         return Plan(site, route, _without(against, route))
-    projected = site.projected_operations
-    route = "streamed" if "streamed" in possible else "plain"
-    for kernel in ("cudnn", "pallas"):
+    if "streamed" not in possible or site.num_queries * site.num_keys <= _FEW_WEIGHTS:
+        rest = {other: reason or "its weights are few" for other, reason in against.items()}
+        return Plan(site, "plain", _without(rest, "plain"))
+    route: Route = "streamed"
+    for kernel in _KERNELS:
         if kernel in possible:
             route = kernel
-    folded = site.folded_operations if "folded" in possible else None
-    if folded is not None:
+    folded = site.folded_operations / site.projected_operations
+    if "folded" in possible:
         # A kernel that keeps weights on the chip is worth twice the operations.
-        if folded < (projected / 2 if route in ("cudnn", "pallas") else projected):
+        if folded < (0.5 if route in _KERNELS else 1.0):
             route = "folded"
         else:
-            against["folded"] = f"{folded / projected:.2f} times the operations"
-    few = site.num_queries * site.num_keys <= _FEW_WEIGHTS
-    if route in ("streamed", "folded") and few:
-        against["streamed"] = against["streamed"] or "its weights are few"
-        against["folded"] = against["folded"] or "its weights are few"
-        route = "plain"
-    for other in against:
-        if other != route and not against[other]:
-            against[other] = (
-                f"folded needs {site.folded_operations / projected:.2f} times its operations"
-                if route == "folded"
-                else f"{route} takes less memory"
-            )
-    return Plan(site, route, _without(against, route))
+            against["folded"] = f"{folded:.2f} times the operations"
+    better = f"folded needs {folded:.2f} times its operations"
+    if route != "folded":
+        better = f"{route} takes less memory"
+    rest = {other: reason or better for other, reason in against.items()}
+    return Plan(site, route, _without(rest, route))
 
 
 def _without(against: dict[Route, str], route: Route) -> tuple[tuple[Route, str], ...]:
