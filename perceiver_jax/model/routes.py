@@ -172,8 +172,11 @@ def plan(site: Site, wanted: Route = "auto") -> Plan:
       wanted: the route that the model's config names. One that does not apply here gives way to
         'streamed', or to 'plain' where the weights are needed.
     """
-    against = {route: _against(site, route) for route in get_args(Route) if route != "auto"}
-    possible = [route for route, reason in against.items() if not reason]
+    against: dict[Route, str] = {
+        each: _against(site, each) for each in get_args(Route) if each != "auto"
+    }
+    possible: list[Route] = [each for each, reason in against.items() if not reason]
+    route: Route
     if wanted != "auto":
         route = wanted if wanted in possible else "plain" if site.needs_weights else "streamed"
         against = {
@@ -184,7 +187,7 @@ def plan(site: Site, wanted: Route = "auto") -> Plan:
     if "streamed" not in possible or site.num_queries * site.num_keys <= _FEW_WEIGHTS:
         rest = {other: reason or "its weights are few" for other, reason in against.items()}
         return Plan(site, "plain", _without(rest, "plain"))
-    route: Route = "streamed"
+    route = "streamed"
     for kernel in _KERNELS:
         if kernel in possible:
             route = kernel
