@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +11,7 @@ from perceiver_jax.model import folded, routes
 from perceiver_jax.model.byte_array import ByteArray, Grid
 from perceiver_jax.model.layer_norm import EPS
 from perceiver_jax.report.flops import count_flops, total
+from tests.leaf_errors import assert_leaves_close
 
 pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision", "quick_compilation")]
 
@@ -120,10 +120,7 @@ def test_values_and_gradients_are_those_of_normalising_and_softmax(
     definition, _ = run(_plain)
     assert found.dtype == jnp.float32
     np.testing.assert_allclose(found, _exact(queries, inputs, mask), rtol=1e-5, atol=1e-5)
-    chex.assert_tree_all_finite(ours)
-    chex.assert_trees_all_equal_shapes(ours, definition)
-    largest = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(definition) if x.size)
-    chex.assert_trees_all_close(ours, definition, rtol=1e-5, atol=1e-5 * max(largest, 1))
+    assert_leaves_close(ours, definition, 1e-5)
     if masked:
         np.testing.assert_array_equal(found[0], jnp.zeros_like(found[0]))
         stop = inputs.grids[0].num_elements
@@ -137,6 +134,16 @@ def test_one_mask_stands_for_all_examples():
     one = folded.read(queries, inputs, mask[1:2])
     all_the_same = folded.read(queries, inputs, jnp.broadcast_to(mask[1:2], mask.shape))
     np.testing.assert_array_equal(one, all_the_same)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_one_number_of_a_mask_stands_for_all_inputs(batch):
+    queries, inputs, _, _ = _case("two grids", (1, 3))
+    mask = jnp.asarray([[False], [True], [True]])[-batch:]
+    found = folded.read(queries, inputs, mask)
+    whole = jnp.broadcast_to(mask, (3, inputs.num_elements))
+    np.testing.assert_array_equal(found, folded.read(queries, inputs, whole))
+    assert (np.abs(found).max(axis=(1, 2)) > 0).tolist() == [batch == 1, True, True]
 
 
 def test_nothing_leaks_through_a_mask():
@@ -179,10 +186,54 @@ def test_bfloat16_is_float32_within_its_rounding(kind):
         largest = float(jnp.abs(wanted).max())
         np.testing.assert_allclose(result, wanted, atol=2**-6 * largest)
     assert {x.dtype for x in jax.tree.leaves(d_inputs)} == {jnp.dtype(jnp.bfloat16)}
-    largest = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(d_inputs_exact) if x.size)
-    chex.assert_trees_all_close(
-        d_inputs.astype(jnp.float32), d_inputs_exact, atol=2**-6 * largest, rtol=0.0
+    assert_leaves_close(d_inputs, d_inputs_exact, 2**-6)
+
+
+@pytest.mark.parametrize("kind", ["content alone", "all parts"])
+def test_bfloat16_bears_a_mean_far_above_the_deviation(kind):
+    """Rounded queries are not quite centred, and must not see the mean of the elements."""
+    _, inputs, mask, _ = _case(kind, (3, 3))
+    inputs = jax.tree.map(lambda x: x + 10, inputs).astype(jnp.bfloat16)
+    queries = jnp.asarray(
+        np.random.default_rng(1).standard_normal((3, 31, inputs.num_channels)), jnp.float32
     )
+    exact = _exact(queries, inputs, mask)
+
+    def rounded_plain():
+        """As the definition computes in bfloat16: what is multiplied is rounded, sums are not."""
+        x = inputs.dense().astype(jnp.float32)
+        x = (x - x.mean(-1, keepdims=True)) * jax.lax.rsqrt(x.var(-1, keepdims=True) + EPS)
+        x, wide = x.astype(jnp.bfloat16), jnp.float32
+        half = queries.astype(jnp.bfloat16)
+        scores = jnp.einsum("bqc,bmc->bqm", half, x, preferred_element_type=wide)
+        allowed = mask[:, None].astype(bool)
+        weights = jax.nn.softmax(jnp.where(allowed, scores, -1e30))
+        weights = jnp.where(allowed.any(axis=-1, keepdims=True), weights, 0.0)
+        return jnp.einsum("bqm,bmc->bqc", weights.astype(x.dtype), x, preferred_element_type=wide)
+
+    ours, plain = (
+        np.sqrt(np.square(np.asarray(found, np.float64) - exact).mean())
+        for found in (folded.read(queries, inputs, mask), rounded_plain())
+    )
+    assert 0 < ours <= 3 * plain
+
+
+@pytest.mark.parametrize("kind", ["all parts", "two grids"])
+def test_second_derivatives_are_those_of_the_definition(kind):
+    """Also where an example has nothing to read, whose sum of weights has no logarithm."""
+    queries, inputs, mask, cotangent = _case(kind, (3, 3))
+
+    def run(read):
+        def loss(queries, inputs):
+            return jnp.sum(jnp.sin(read(queries, inputs, mask)) * cotangent)
+
+        def slope(queries, inputs):
+            by_queries, by_inputs = jax.grad(loss, (0, 1))(queries, inputs)
+            return jnp.square(by_queries).sum() + jnp.square(by_inputs.grids[0].content).sum()
+
+        return jax.jit(jax.grad(slope, (0, 1)))(queries, inputs)
+
+    assert_leaves_close(run(folded.read), run(_plain), 1e-4)
 
 
 def test_works_under_scan_and_recomputation():

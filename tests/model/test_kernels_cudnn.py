@@ -14,6 +14,7 @@ from perceiver_jax.model.kernels.cudnn import (
     declines,
     this_compute_capability,
 )
+from tests.leaf_errors import assert_leaves_close
 
 pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision", "quick_compilation")]
 
@@ -114,6 +115,32 @@ def test_equals_the_definition(shape, dtype, rtol, masked):
         np.testing.assert_allclose(one, other, rtol=0, atol=rtol * np.abs(other).max())
     if masked:
         assert np.all(np.asarray(actual[0], np.float32)[1, 0] == 0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bool_])
+@pytest.mark.parametrize("shape", [(3, 1, 7), (3, 5, 1), (1, 5, 7), (3, 1, 1), (1, 1, 7)])
+def test_an_axis_of_one_of_a_mask_stands_for_all(shape, dtype):
+    rng = np.random.default_rng(0)
+    inputs = [
+        jnp.asarray(rng.standard_normal((3, n, 2, d)), jnp.float32)
+        for n, d in ((5, 3), (7, 3), (7, 9))
+    ]
+    mask = rng.random(shape) < 0.6
+    mask[0, 0] = False  # An example, or a query, without any key ...
+    mask[-1, -1, -1] = True  # ... but not all of them.
+    mask = jnp.asarray(mask, dtype)
+    weights = rng.standard_normal((3, 5, 18))
+
+    def run(function):
+        def loss(*inputs):
+            attended = function(*inputs)
+            return (attended * weights).sum(), attended
+
+        gradients, attended = jax.jit(jax.grad(loss, (0, 1, 2), has_aux=True))(*inputs)
+        return attended, gradients
+
+    ours = run(lambda *qkv: attend_cudnn(*qkv, mask, implementation="xla"))
+    assert_leaves_close(ours, run(lambda *qkv: attend(*qkv, mask)[0]), 1e-5)
 
 
 @pytest.mark.parametrize("masked", [False, True])
