@@ -9,24 +9,28 @@ nothing runs, and no weights are made. Models of equal configs are compiled once
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 from absl import flags
 
 import perceiver_jax
+from benchmarks.works import TRAIN_POINTS
 from perceiver_jax.errors import run_main
+from perceiver_jax.model.routes import Route
 from perceiver_jax.report import tables
-from perceiver_jax.zoo import Execution, PerceiverConfig, get_config
+from perceiver_jax.zoo import Execution, PerceiverConfig, Remat, get_config
 
 _MODELS = flags.DEFINE_list("models", None, "Names of models of the zoo; all by default.")
-_REMAT = flags.DEFINE_string("remat", "keep_linear", "What the backward pass computes again.")
+_REMAT = flags.DEFINE_enum(
+    "remat", "keep_linear", list(get_args(Remat)), "What the backward pass computes again."
+)
 _BATCH = flags.DEFINE_integer("batch", 1, "Number of examples.", lower_bound=1)
-_ATTENTION = flags.DEFINE_string("attention", "auto", "The route of the attentions.")
+_ATTENTION = flags.DEFINE_enum(
+    "attention", "auto", list(get_args(Route)), "The route of the attentions."
+)
 _MARKDOWN = flags.DEFINE_bool("markdown", False, "Prints a Markdown table.")
-# Outputs of a training step where a model has more than can be trained on at once, by modality.
-_POINTS = {"image": 512, "audio": 512}
 
 
 def compile_step(name: str) -> tuple[float, float, float]:
@@ -41,7 +45,7 @@ def compile_step(name: str) -> tuple[float, float, float]:
     is_video = isinstance(model.config.decoder, perceiver_jax.zoo.MultimodalDecoderConfig)
     points: Any = None
     if is_video:
-        points = {key: jnp.arange(size, dtype=jnp.int32) for key, size in _POINTS.items()}
+        points = {name: jnp.arange(TRAIN_POINTS) for name in ("image", "audio")}
 
     def loss(params: Any, state: Any, inputs: Any) -> jax.Array:
         outputs, *_ = model.apply(
@@ -68,6 +72,7 @@ def compile_step(name: str) -> tuple[float, float, float]:
 
 def main(argv: Sequence[str]) -> None:
     del argv
+    jax.config.update("jax_enable_compilation_cache", False)
     names = _MODELS.value or perceiver_jax.list_models()
     compile_step("perceiver_modelnet40")  # What only the first program costs.
     seen, rows = [], []

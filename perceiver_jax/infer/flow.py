@@ -21,7 +21,7 @@ from perceiver_jax.infer.progress import progress
 FLOW_SCALE_FACTOR = 20.0
 # Pixels by which neighbouring tiles overlap at least, as in the released procedure.
 OVERLAP = 20
-# Pixels decoded at a time. At full size, 2,048 latents, their attention weights take 128 MiB.
+# Pixels decoded at a time.
 CHUNK_SIZE = 2**14
 
 # Takes the same tile of both frames [y, x, 3] in [0, 255]; returns its flow [y, x, 2] in pixels.

@@ -163,13 +163,15 @@ class CrossAttention(hk.Module):
             x = x + mlp(norm(x), is_training=is_training)
             return x if then is None else then(x)
 
+        if isinstance(inputs_q, ByteArray) and is_training and self.dropout_prob > 0.0:
+            inputs_q = inputs_q.dense()  # Parts in a loop would all drop the same.
         q = Normed(inputs_q, norm_q) if isinstance(inputs_q, ByteArray) else norm_q(inputs_q)
         kv = Normed(inputs_kv, norm_kv) if isinstance(inputs_kv, ByteArray) else norm_kv(inputs_kv)
         plan = attention.plan(q, kv, mask, is_training=is_training)
         if not isinstance(inputs_q, ByteArray):
             attended = attention(q, kv, mask, is_training=is_training, plan=plan)
             return finish(lambda: inputs_q, attended)
-        if plan.route != "folded" or (is_training and self.dropout_prob > 0.0):
+        if plan.route != "folded":
             attended = attention(q, kv, mask, is_training=is_training, plan=plan)
             return finish(inputs_q.dense, attended)
         assert isinstance(kv, jax.Array)
@@ -189,7 +191,7 @@ def _in_parts(
     mask: jax.Array | None,  # [b, o]
     weights_per_query: int,
 ) -> jax.Array:  # [b, o, c_out]
-    """Answers a few rows of queries at a time, each part computed again in the backward pass."""
+    """Answers a few rows of queries at a time, in a loop whose backward pass repeats them."""
     answers, start = [], 0
     for grid in queries.grids:
         stop = start + grid.num_elements

@@ -234,9 +234,10 @@ class ByteArray:
         return ByteArray(tuple(grids))
 
     def take(self, points: jax.Array) -> "ByteArray":  # [p]
-        """Some elements of a byte array of one grid."""
-        (grid,) = self.grids
-        return ByteArray((grid.take(points),))
+        """Some elements; of several grids they are written out."""
+        if len(self.grids) > 1:
+            return ByteArray.of(self.dense()[:, points])
+        return ByteArray((self.grids[0].take(points),))
 
 
 def _reorder(parts: list[jax.Array], order: tuple[int, ...]) -> list[jax.Array]:

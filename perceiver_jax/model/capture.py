@@ -60,14 +60,10 @@ def active() -> bool:
     return recorder is not None and bool(recorder.patterns)
 
 
-def wanted(inside: str = "") -> bool:
-    """Says whether somebody asked for what the Haiku module that is running would record.
-
-    Args:
-      inside: the name of a module inside of it, to ask for that.
-    """
+def wanted() -> bool:
+    """Says whether somebody asked for what the Haiku module that is running would record."""
     recorder = _recorder.get()
-    name = hk.experimental.current_name() + (f"/{inside}" if inside else "")
+    name = hk.experimental.current_name()
     return recorder is not None and recorder.matches(name)
 
 

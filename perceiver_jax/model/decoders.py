@@ -136,6 +136,11 @@ class BasicDecoder(hk.Module):
         num_outputs = math.prod(query.shape) if points is None else points.shape[0]
         content = jnp.zeros((batch, num_outputs, 0), dtype)
         if query.concat_inputs:
+            if inputs.by_modality:
+                raise ValueError(
+                    "concat_inputs needs the inputs of one modality; of several, give each a query "
+                    "of its own (MultimodalDecoderConfig)."
+                )
             content = inputs.without_position
             content = content if points is None else content[:, points]
             if content.shape[1] != num_outputs:

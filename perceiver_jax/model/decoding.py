@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.model.byte_array import Grid
+from perceiver_jax.model.folded import precise_product
 from perceiver_jax.model.layer_norm import EPS
 
 Weights = tuple[jax.Array, jax.Array]  # [i, o], [o]
@@ -47,12 +48,7 @@ class Decoder:
         by_column = by_column + (for_constant @ queries.constant.astype(float32))[:, :, None]
         products = by_row[:, :, :, None] + by_column[:, :, None]  # [b, h, r, k, n]
         if for_content.shape[-1]:
-            products = products + jnp.einsum(
-                "bhnc,brkc->bhrkn",
-                for_content.astype(queries.content.dtype),
-                queries.content,
-                preferred_element_type=float32,
-            )
+            products = products + precise_product("bhnc,brkc->bhrkn", for_content, queries.content)
         scale = jax.lax.rsqrt(queries.moments()[1] + EPS)  # [b, r, k]
         if not queries.content.shape[-1]:
             scale = scale[:1]

@@ -36,7 +36,7 @@ _NOTHING = -1e30  # Score of what may not be read, and the logarithm of no weigh
 def read(
     queries: jax.Array,  # [b or 1, q, c]: f above, before it is centred
     inputs: ByteArray,  # [b, m, c]
-    mask: jax.Array | None = None,  # [b or 1, m]; 1 or True = may be read
+    mask: jax.Array | None = None,  # [b or 1, m or 1]; 1 or True = may be read
 ) -> jax.Array:  # [b, q, c] float32
     """Reads from the normalised inputs, by weights that are a softmax over all of them.
 
@@ -51,6 +51,8 @@ def read(
       zeros for an example without any input that may be read.
     """
     queries = _centred(queries.astype(jnp.float32))
+    if mask is not None:
+        mask = jnp.broadcast_to(mask, (mask.shape[0], inputs.num_elements))
     start, found = 0, []
     for grid in inputs.grids:
         stop = start + grid.num_elements
@@ -138,11 +140,22 @@ def _scores(query: Query, grid: Column) -> jax.Array:
     shared = shared[..., None] + query.by_column[:, :, None, :]
     if not query.content.shape[-1]:
         return jnp.broadcast_to(shared, (grid.scale.shape[0], *shared.shape[1:]))
-    content = jnp.broadcast_to(
-        query.content.astype(grid.content.dtype), (grid.content.shape[0], *query.content.shape[1:])
-    )
-    own = jnp.einsum("bqc,brkc->bqrk", content, grid.content, preferred_element_type=jnp.float32)
-    return own + shared
+    content = jnp.broadcast_to(query.content, (grid.content.shape[0], *query.content.shape[1:]))
+    return precise_product("bqc,brkc->bqrk", content, grid.content) + shared
+
+
+def precise_product(spec: str, looked_for: jax.Array, content: jax.Array) -> jax.Array:
+    """The einsum of float32 queries and content of any dtype, in float32.
+
+    In half precision what rounding takes from the queries is multiplied too. Rounded queries are no
+    longer centred, and would see the mean of each element, which may be far above its deviation.
+    """
+    rounded = looked_for.astype(content.dtype)
+    product = jnp.einsum(spec, rounded, content, preferred_element_type=jnp.float32)
+    if rounded.dtype == looked_for.dtype:
+        return product
+    rest = (looked_for - rounded.astype(looked_for.dtype)).astype(content.dtype)
+    return product + jnp.einsum(spec, rest, content, preferred_element_type=jnp.float32)
 
 
 def _collect(weights: jax.Array, grid: Column, *, shared: bool) -> Query:  # [b, q, r, k]
@@ -259,9 +272,10 @@ def _attend_backward(residuals: Any, cotangents: Any) -> Any:
     def step(carry: Query, part: Column) -> Any:
         products = _scores(query, part)
         scale = part.scale[:, None]
-        weights = jnp.exp(scale * products - log_sum[..., None, None])
+        logs = scale * products - log_sum[..., None, None]
         if part.mask is not None:
-            weights = jnp.where(part.mask[:, None], weights, 0.0)
+            logs = jnp.where(part.mask[:, None], logs, -jnp.inf)
+        weights = jnp.exp(logs)
         d_weights = _scores(down, part)
         d_scores = weights * (scale * d_weights - inner[..., None, None])
         d_products = d_scores * scale

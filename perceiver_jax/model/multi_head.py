@@ -103,7 +103,7 @@ class Attention(hk.Module):
         if plan.route == "folded" and isinstance(inputs_kv, Normed):
             assert isinstance(inputs_q, jax.Array)
             return layers.output(self._read_folded(layers, inputs_q, inputs_kv, mask))
-        return layers.output(self._projected(plan, layers, inputs_q, inputs_kv, mask))
+        return layers.output(self._projected(plan, layers, inputs_q, inputs_kv, mask, is_training))
 
     @hk.experimental.name_like("__call__")
     def decoder(
@@ -140,24 +140,20 @@ class Attention(hk.Module):
         *,
         is_training: bool,
     ) -> routes.Plan:
-        """Chooses the route; inside of this module, or of the one around it."""
+        """Chooses the route."""
         qk_channels, v_channels, output_channels = self.widths(_width(inputs_q))
         keys = inputs_kv.inputs if isinstance(inputs_kv, Normed) else inputs_kv
         queries = inputs_q.inputs if isinstance(inputs_q, Normed) else inputs_q
-        # The module around this one asks before it calls.
-        name = hk.experimental.current_name()
-        own = self.name or "attention"
-        is_inside = name.rpartition("/")[2] == own
         needs_weights = ""
         if hk.running_init():
             needs_weights = "parameters are being made"
-        elif is_training and self.dropout_prob > 0.0:
+        elif self._drops(is_training):
             needs_weights = "attention weights are dropped out"
-        elif capture.wanted("" if is_inside else own):
+        elif capture.wanted():
             needs_weights = "attention weights are captured"
         kind: routes.MaskKind = "none"
         if mask is not None:
-            kind = "keys" if mask.shape[1] == 1 else "queries" if mask.shape[2] == 1 else "full"
+            kind = "queries" if mask.shape[2] == 1 else "keys" if mask.shape[1] == 1 else "full"
         site = routes.Site(
             batch_size=keys.shape[0],
             num_queries=queries.shape[1],
@@ -179,7 +175,10 @@ class Attention(hk.Module):
             keys=keys.parts if isinstance(keys, ByteArray) else (),
             queries=queries.parts if isinstance(queries, ByteArray) else (),
         )
-        return routes.decide(name if is_inside else f"{name}/{own}", site)
+        return routes.decide(hk.experimental.current_name(), site)
+
+    def _drops(self, is_training: bool) -> bool:
+        return is_training and self.dropout_prob > 0.0 and not hk.running_init()
 
     def _projected(
         self,
@@ -188,6 +187,7 @@ class Attention(hk.Module):
         inputs_q: jax.Array | Normed,
         inputs_kv: jax.Array | Normed,
         mask: jax.Array | None,
+        is_training: bool,
     ) -> jax.Array:  # [b, q, v_channels]
         inputs_q, inputs_kv = (
             x.dense() if isinstance(x, Normed) else x for x in (inputs_q, inputs_kv)
@@ -218,7 +218,7 @@ class Attention(hk.Module):
             )
         if plan.route != "plain":
             return streamed.attend_streamed(queries, keys, values, mask)
-        use_dropout = plan.site.needs_weights == "attention weights are dropped out"
+        use_dropout = self._drops(is_training)
         attended, weights = attention.attend(
             queries,
             keys,

@@ -158,8 +158,8 @@ class Perceiver:
         input_mask: jax.Array | None = None,  # [b, m]
     ) -> Encoded:
         """Everything up to the latents."""
-        elements = self._preprocess(inputs, is_training=is_training)
         with choosing(self.config.attention):
+            elements = self._preprocess(inputs, is_training=is_training)
             latents = self._encode(elements.inputs, input_mask, is_training=is_training)
         return Encoded(latents, _read_by_queries(self.config.decoder, elements))
 

@@ -1,7 +1,7 @@
 """Position encodings: Fourier features and learned tables (Perceiver, Sec. 3.2 and App. D).
 
 Encodings belong to an index, not to an example, so they are made without a batch axis wherever the
-positions are a grid; whoever adds them to a batch broadcasts them there.
+positions are a grid, and axis by axis where they can be (`byte_array.py`).
 """
 
 import dataclasses

@@ -29,7 +29,8 @@ class Elements(NamedTuple):
     """What a preprocessor hands to the encoder, and to decoders that query with their inputs."""
 
     inputs: ByteArray  # [b, m, c], content and position
-    without_position: jax.Array  # [b, m, c'], content alone
+    # Content alone, [b, m, c']; without elements where modalities are joined, which have their own.
+    without_position: jax.Array
     by_modality: Mapping[str, "Elements"] = {}  # The parts of joined modalities, not masked.
 
     @property

@@ -87,7 +87,7 @@ def attend_cudnn(
     queries: jax.Array,  # [b, q, h, d_qk]
     keys: jax.Array,  # [b, k, h, d_qk]
     values: jax.Array,  # [b, k, h, d_v]
-    mask: jax.Array | None = None,  # [b, q, k]; 1 or True = attend
+    mask: jax.Array | None = None,  # [b or 1, q or 1, k or 1]; 1 or True = attend
     *,
     scale: float | None = None,
     implementation: Literal["cudnn", "xla"] = "cudnn",
@@ -113,8 +113,10 @@ def attend_cudnn(
 
     whole_mask = None
     if mask is not None:
+        # cuDNN takes no mask that one row stands for.
+        mask = jnp.broadcast_to(mask != 0, (queries.shape[0], num_queries, num_keys))
         missing = ((0, 0), (0, query_length - num_queries), (0, key_length - num_keys))
-        whole_mask = jnp.pad(mask != 0, missing)[:, None]
+        whole_mask = jnp.pad(mask, missing)[:, None]
     attended = jax.nn.dot_product_attention(
         _pad(queries, query_length, width),
         _pad(keys, key_length, width),
@@ -125,7 +127,7 @@ def attend_cudnn(
     )[:, :num_queries, :, :v_width]
     if mask is not None:
         # A query without any key would get a mean of values.
-        attended = jnp.where((mask != 0).any(axis=-1)[:, :, None, None], attended, 0)
+        attended = jnp.where(mask.any(axis=-1)[:, :, None, None], attended, 0)
     return attended.reshape(attended.shape[0], num_queries, -1)
 
 
