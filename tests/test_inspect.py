@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+ROUTES = {"plain", "folded", "streamed", "cudnn", "pallas"}
 
 
 def inspect(*arguments, cwd=ROOT):
@@ -50,6 +51,11 @@ def test_a_model_of_the_zoo():
     # The table's rows are all of the parameters and of the state.
     rows = [line for line in lines if len(line) >= 5 and line[3].isdigit()]
     assert sum(int(line[4].replace(",", "")) for line in rows) == 48_646_522 + 258
+    assert "\nRoutes of the attentions here, forward, one example\n" in result.stdout
+    (tower,) = [line for line in lines if line[0] == "perceiver_encoder/~/self_attention/attention"]
+    assert tower[1] == "512 x 512, 8 heads" and tower[2] in ROUTES
+    assert tower[3:] == ["5.4B", "5.4B", "8.0 MiB"]
+    assert ", not\n" not in result.stdout  # No reasons unless asked for.
 
 
 def test_overrides_and_json():
@@ -61,6 +67,26 @@ def test_overrides_and_json():
     parts = {part: each["total"] for part, each in anatomy["flops"].items()}
     assert parts.pop("total") == sum(parts.values())
     assert anatomy["attentions"]["self-attends"]["calls"] == 48
+    inputs, tower, outputs = anatomy["routes"]
+    assert inputs["module"] == "perceiver_encoder/~/cross_attention/attention"
+    assert inputs["weights_bytes"] == 4 * 128 * 50_176
+    assert inputs["flops"] <= inputs["projected_flops"]
+    for each in (inputs, tower, outputs):
+        assert {each["route"], *each["declined"]} == ROUTES
+
+
+def test_the_config_names_the_route_of_attentions():
+    # So many weights that no rule leaves them to 'plain'.
+    result = inspect("--model=imagenet_fourier", "--routes", "--config.attention=streamed")
+    assert result.returncode == 0, result.stderr
+    _, reasons = result.stdout.split("\nRoutes of the attentions here")
+    inputs = "perceiver_encoder/~/cross_attention/attention"
+    rows = [re.split(r"\s{2,}", line) for line in reasons.splitlines()]
+    (row,) = [row for row in rows if row[0] == inputs]
+    assert row[1:3] == ["512 x 50,176, 1 head", "streamed"] and row[3] == row[4]
+    below = reasons[reasons.index(f"{inputs}: streamed, not") :].split("\n\n")[0].splitlines()
+    assert "  folded: attention=streamed was asked for" in below
+    assert {line.split(":")[0].strip() for line in below[1:]} == ROUTES - {"streamed"}
 
 
 def test_all_shows_every_block():

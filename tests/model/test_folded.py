@@ -189,8 +189,8 @@ def test_bfloat16_is_float32_within_its_rounding(kind):
     assert_leaves_close(d_inputs, d_inputs_exact, 2**-6)
 
 
-@pytest.mark.parametrize("kind", ["content alone", "all parts"])
-def test_bfloat16_bears_a_mean_far_above_the_deviation(kind):
+@pytest.mark.parametrize(("kind", "most"), [("content alone", 1.0), ("all parts", 3.0)])
+def test_bfloat16_bears_a_mean_far_above_the_deviation(kind, most):
     """Rounded queries are not quite centred, and must not see the mean of the elements."""
     _, inputs, mask, _ = _case(kind, (3, 3))
     inputs = jax.tree.map(lambda x: x + 10, inputs).astype(jnp.bfloat16)
@@ -215,7 +215,7 @@ def test_bfloat16_bears_a_mean_far_above_the_deviation(kind):
         np.sqrt(np.square(np.asarray(found, np.float64) - exact).mean())
         for found in (folded.read(queries, inputs, mask), rounded_plain())
     )
-    assert 0 < ours <= 3 * plain
+    assert 0 < ours <= most * plain
 
 
 @pytest.mark.parametrize("kind", ["all parts", "two grids"])
