@@ -160,11 +160,13 @@ def precise_product(spec: str, looked_for: jax.Array, content: jax.Array) -> jax
 
 def _collect(weights: jax.Array, grid: Column, *, shared: bool) -> Query:  # [b, q, r, k]
     """Sums elements by weights; over examples too where `shared`."""
+    # Rows and columns by the same rounded weights: then what rounding makes of the elements' mean is
+    # the same in all channels, and centring takes it off.
+    rounded = weights.astype(grid.content.dtype)
+    if grid.content.shape[-1]:
+        weights = rounded.astype(jnp.float32)
     content = jnp.einsum(
-        "bqrk,brkc->bqc",
-        weights.astype(grid.content.dtype),
-        grid.content,
-        preferred_element_type=jnp.float32,
+        "bqrk,brkc->bqc", rounded, grid.content, preferred_element_type=jnp.float32
     )
     if shared:
         weights = weights.sum(axis=0, keepdims=True)
