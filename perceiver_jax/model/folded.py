@@ -160,8 +160,8 @@ def precise_product(spec: str, looked_for: jax.Array, content: jax.Array) -> jax
 
 def _collect(weights: jax.Array, grid: Column, *, shared: bool) -> Query:  # [b, q, r, k]
     """Sums elements by weights; over examples too where `shared`."""
-    # Rows and columns by the same rounded weights: then what rounding makes of the elements' mean is
-    # the same in all channels, and centring takes it off.
+    # Rows and columns by the same rounded weights: then what rounding makes of the elements' mean
+    # is the same in all channels, and centring takes it off.
     rounded = weights.astype(grid.content.dtype)
     if grid.content.shape[-1]:
         weights = rounded.astype(jnp.float32)
