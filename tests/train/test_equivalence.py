@@ -175,6 +175,8 @@ def test_bfloat16_keeps_norms_softmax_and_loss_in_float32() -> None:
         used = [line for line in lines if f"stablehlo.{operation} " in line]
         assert used and not any("bf16" in line for line in used), operation
     products = [line for line in lines if "stablehlo.dot_general" in line]
+    # Sums over rows are products with a row of ones on CPUs, in float32.
+    products = [line for line in products if ": (tensor<1x" not in line]
     # All but the two last projections, which make the logits, and their gradients.
     assert sum("bf16" in line for line in products) > 0.8 * len(products)
 
