@@ -17,7 +17,7 @@ from absl import flags
 
 import perceiver_jax
 from benchmarks.works import TRAIN_POINTS
-from perceiver_jax.errors import run_main
+from perceiver_jax.errors import UserError, run_main
 from perceiver_jax.model.routes import Route
 from perceiver_jax.report import tables
 from perceiver_jax.zoo import Execution, PerceiverConfig, Remat, get_config
@@ -71,7 +71,8 @@ def compile_step(name: str) -> tuple[float, float, float]:
 
 
 def main(argv: Sequence[str]) -> None:
-    del argv
+    if len(argv) > 1:
+        raise UserError(f"Unexpected argument {argv[1]!r}; --help lists the flags.")
     jax.config.update("jax_enable_compilation_cache", False)
     names = _MODELS.value or perceiver_jax.list_models()
     compile_step("perceiver_modelnet40")  # What only the first program costs.
