@@ -77,11 +77,20 @@ class Execution:
 
     def examples_here(self, batch_size: int) -> int:
         """How many examples of a batch each device has."""
+        return max(batch_size // self._batch_shards, 1)
+
+    @property
+    def head_shards(self) -> int:
+        """How many devices the heads of an example are split over."""
+        return 1 if self.batch is None else self.batch.mesh.size // self._batch_shards
+
+    @property
+    def _batch_shards(self) -> int:
         if self.batch is None:
-            return batch_size
+            return 1
         axes = self.batch.spec[0] or ()
         axes = (axes,) if isinstance(axes, str) else axes
-        return max(batch_size // math.prod(self.batch.mesh.shape[axis] for axis in axes), 1)
+        return math.prod(self.batch.mesh.shape[axis] for axis in axes)
 
     def wrap(self, layer: Layer, *, is_cross_attend: bool) -> Layer:
         """Returns a layer that does the same, recomputed in the backward pass if so chosen.

@@ -217,7 +217,8 @@ class Attention(hk.Module):
                 batch=execution.current().batch,
             )
         if plan.route != "plain":
-            return streamed.attend_streamed(queries, keys, values, mask)
+            shards = execution.current().head_shards
+            return streamed.attend_streamed(queries, keys, values, mask, head_shards=shards)
         use_dropout = self._drops(is_training)
         attended, weights = attention.attend(
             queries,

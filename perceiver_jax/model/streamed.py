@@ -10,6 +10,7 @@ product. Latent towers use it on CPUs too, for the sake of caches: a few heads a
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +42,7 @@ def attend_streamed(
     *,
     query_chunk: int | None = None,
     key_chunk: int | None = None,
+    head_shards: int = 1,
 ) -> jax.Array:  # [b, q, h * d_v]
     """The attended values of `attention.attend`, without dropout, for parts of queries and keys.
 
@@ -55,38 +57,41 @@ def attend_streamed(
         is never repeated.
       query_chunk: queries at a time; None: all, or by `chunk_sizes` where the next is None too.
       key_chunk: keys at a time; likewise.
+      head_shards: number of devices that heads are split over.
 
     Raises:
       ValueError: the shapes do not fit each other, or a chunk is empty.
     """
     _check(queries, keys, values, mask, query_chunk, key_chunk)
     batch, num_queries, num_heads, width = queries.shape
+    chunks = _Chunks(query_chunk, key_chunk, head_shards if num_heads % head_shards == 0 else 1)
     if mask is not None:
         mask = mask.astype(bool)
     queries = queries * width**-0.5
-    attended = _attend(query_chunk, key_chunk, queries, keys, values, mask)
+    attended = _attend(chunks, queries, keys, values, mask)
     return attended.reshape(batch, num_queries, num_heads * values.shape[-1])
 
 
 def chunk_sizes(
-    num_queries: int, num_keys: int, num_heads: int, max_bytes: int
+    num_queries: int, num_keys: int, num_heads: int, max_bytes: int, head_shards: int = 1
 ) -> tuple[int, int, int]:  # Heads, queries and keys at a time.
-    """Parts whose float32 weights, of one example, take at most `max_bytes`.
+    """Parts whose float32 weights, of one example on one device, take at most `max_bytes`.
 
-    Heads are split first, since they need nothing from each other. Then the shorter of queries and
-    keys stays whole if it can, so that each input is read once. Parts that divide their axis are
-    preferred, since others have to be masked.
+    Heads are split first, since they need nothing from each other; but where they lie on several
+    devices (`head_shards`), each takes part at any time, or they would have to meet. Then the
+    shorter of queries and keys stays whole if it can, so that each input is read once. Parts that
+    divide their axis are preferred, since others have to be masked.
     """
     area = max(max_bytes // 4, 1)
-    for heads in range(num_heads, 0, -1):
-        if num_heads % heads == 0 and heads * num_queries * num_keys <= area:
+    for heads in range(num_heads, 0, -head_shards):
+        if num_heads % heads == 0 and heads // head_shards * num_queries * num_keys <= area:
             return heads, num_queries, num_keys
     side = max(int(area**0.5), 1)
     if num_queries <= num_keys:
         query_chunk = _part(num_queries, side)
-        return 1, query_chunk, _part(num_keys, max(area // query_chunk, 1))
+        return head_shards, query_chunk, _part(num_keys, max(area // query_chunk, 1))
     key_chunk = _part(num_keys, side)
-    return 1, _part(num_queries, max(area // key_chunk, 1)), key_chunk
+    return head_shards, _part(num_queries, max(area // key_chunk, 1)), key_chunk
 
 
 def _part(length: int, most: int) -> int:
@@ -99,21 +104,27 @@ def _part(length: int, most: int) -> int:
     return -(-length // -(-length // most))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+class _Chunks(NamedTuple):
+    """What the caller says of the chunks; see `attend_streamed`."""
+
+    queries: int | None
+    keys: int | None
+    head_shards: int
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attend(
-    query_chunk: int | None,
-    key_chunk: int | None,
+    chunks: _Chunks,
     queries: jax.Array,  # [b, q, h, d_qk]; scaled
     keys: jax.Array,
     values: jax.Array,
     mask: Mask,
 ) -> jax.Array:  # [b, q, h, d_v]
-    return _attend_forward(query_chunk, key_chunk, queries, keys, values, mask)[0]
+    return _attend_forward(chunks, queries, keys, values, mask)[0]
 
 
 def _attend_forward(
-    query_chunk: int | None,
-    key_chunk: int | None,
+    chunks: _Chunks,
     queries: jax.Array,
     keys: jax.Array,
     values: jax.Array,
@@ -121,7 +132,7 @@ def _attend_forward(
 ) -> tuple[jax.Array, tuple[Arrays, Mask]]:
     # Products want each head's matrices in one piece; CPUs would copy them for every product.
     arrays = tuple(x.swapaxes(1, 2) for x in (queries, keys, values))
-    attended, log_sum = _by_chunks(_forward, (query_chunk, key_chunk), arrays, mask)
+    attended, log_sum = _by_chunks(_forward, chunks, arrays, mask)
     # Kept wherever the results of linear layers are: recomputation then ends before the scores.
     attended = checkpoint_name(attended.swapaxes(1, 2), LINEAR)
     log_sum = checkpoint_name(log_sum, LINEAR)
@@ -129,8 +140,7 @@ def _attend_forward(
 
 
 def _attend_backward(
-    query_chunk: int | None,
-    key_chunk: int | None,
+    chunks: _Chunks,
     residuals: tuple[Arrays, Mask],
     cotangent: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array, None]:
@@ -142,7 +152,7 @@ def _attend_backward(
     shift = shift.reshape(-1, num_heads, width).sum(axis=-1)
     shift = shift.reshape(batch, num_queries, num_heads).swapaxes(1, 2)
     arrays = (queries, keys, values, log_sum, shift, cotangent.swapaxes(1, 2))
-    gradients = _by_chunks(_backward, (query_chunk, key_chunk), arrays, mask)
+    gradients = _by_chunks(_backward, chunks, arrays, mask)
     dq, dk, dv = (x.swapaxes(1, 2) for x in gradients)
     return dq, dk, dv, None
 
@@ -323,7 +333,7 @@ def _product(x: jax.Array, y: jax.Array, x_axis: int, y_axis: int) -> jax.Array:
 
 def _by_chunks(
     compute: Callable[..., Arrays],
-    chunks: tuple[int | None, int | None],
+    chunks: _Chunks,
     arrays: Arrays,  # [b, h, n, ...]; queries and keys first
     mask: Mask,  # [b or 1, q or 1, k or 1]
 ) -> Arrays:  # [b, h, n, ...]
@@ -340,22 +350,22 @@ def _by_chunks(
         if heads == num_heads:
             return compute(tiles, mask, *arrays)
 
-        # [b, h, ...] -> [h / heads, b, heads, ...]. Examples stay together: they may lie on several
-        # devices.
+        # [b, h, ...] -> [h / heads, b, heads, ...]. Examples stay together, and a group has heads
+        # from all over: both may lie on several devices.
         grouped = tuple(
-            x.reshape(batch, num_heads // heads, heads, *x.shape[2:]).swapaxes(0, 1) for x in arrays
+            jnp.moveaxis(x.reshape(batch, heads, num_heads // heads, *x.shape[2:]), 2, 0)
+            for x in arrays
         )
         results = lax.map(lambda x: compute(tiles, mask, *x), grouped)
-        return tuple(x.swapaxes(0, 1).reshape(batch, num_heads, *x.shape[3:]) for x in results)
+        return tuple(jnp.moveaxis(x, 0, 2).reshape(batch, num_heads, *x.shape[3:]) for x in results)
 
     def sizes(max_bytes: int) -> tuple[int, int, int]:
-        query_chunk, key_chunk = chunks
-        if query_chunk is None and key_chunk is None:
-            return chunk_sizes(num_queries, num_keys, num_heads, max_bytes)
+        if chunks.queries is None and chunks.keys is None:
+            return chunk_sizes(num_queries, num_keys, num_heads, max_bytes, chunks.head_shards)
         return (
             num_heads,
-            min(query_chunk or num_queries, num_queries),
-            min(key_chunk or num_keys, num_keys),
+            min(chunks.queries or num_queries, num_queries),
+            min(chunks.keys or num_keys, num_keys),
         )
 
     on_cpu = sizes(max(CPU_CHUNK_BYTES // batch, MIN_CPU_CHUNK_BYTES))

@@ -210,6 +210,19 @@ def test_chunk_sizes(shape, max_bytes, expected):
     assert 4 * np.prod(expected) <= max_bytes
 
 
+@pytest.mark.parametrize(
+    ("shape", "shards", "expected"),
+    [
+        ((512, 512, 8), 1, (4, 512, 512)),
+        ((512, 512, 8), 2, (8, 512, 512)),  # Each of 2 devices has 4 of them,
+        ((512, 512, 8), 8, (8, 512, 512)),
+        ((2048, 2048, 16), 2, (2, 1024, 1024)),  # and takes part in every turn.
+    ],
+)
+def test_heads_on_several_devices_do_not_take_turns(shape, shards, expected):
+    assert chunk_sizes(*shape, 2**22, shards) == expected
+
+
 @pytest.mark.parametrize("size", [1, 2, 97, 512, 803_297])
 def test_chunk_sizes_are_never_empty(size):
     assert min(chunk_sizes(size, 13 * size, 10, 16)) >= 1
