@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.model import execution
-from perceiver_jax.model.byte_array import ByteArray, Grid
+from perceiver_jax.model.byte_array import ByteArray, Grid, stacked
 from perceiver_jax.model.layer_norm import LayerNorm
 from perceiver_jax.model.multi_head import Attention, Normed, linear
 from perceiver_jax.model.routes import outputs_at_a_time
@@ -192,11 +192,8 @@ def _in_parts(
     weights_per_query: int,
 ) -> jax.Array:  # [b, o, c_out]
     """Answers a few rows of queries at a time, in a loop whose backward pass repeats them."""
-    answers, start = [], 0
-    for grid in queries.grids:
-        stop = start + grid.num_elements
-        grid_mask = None if mask is None else mask[:, start:stop]
-        start = stop
+    answers = []
+    for grid, grid_mask in queries.with_masks(mask):
         num_rows, columns = grid.content.shape[1:3]
         size = min(outputs_at_a_time(weights_per_query * columns, num_rows), num_rows)
         if size == num_rows:
@@ -204,18 +201,15 @@ def _in_parts(
             continue
         pieces, rest = grid.pieces(size)
         whole = num_rows // size * size * columns
-        masks = None
-        if grid_mask is not None:
-            masks = grid_mask[:, :whole].reshape(grid_mask.shape[0], -1, size * columns)
-            masks = masks.swapaxes(0, 1)
+        masks = None if grid_mask is None else stacked(grid_mask, size * columns, axis=1)
 
         def step(_: None, piece: Any, grid: Grid = grid) -> tuple[None, jax.Array]:
             content, rows, piece_mask = piece
             part = dataclasses.replace(grid, content=content, rows=rows)
             return None, hk.remat(answer)(part, piece_mask)
 
-        _, stacked = hk.scan(step, None, (*pieces, masks))  # [pieces, b, p, c_out]
-        answers.append(stacked.swapaxes(0, 1).reshape(stacked.shape[1], -1, stacked.shape[-1]))
+        _, found = hk.scan(step, None, (*pieces, masks))  # [pieces, b, p, c_out]
+        answers.append(found.swapaxes(0, 1).reshape(found.shape[1], -1, found.shape[-1]))
         if rest is not None:
             rest_mask = None if grid_mask is None else grid_mask[:, whole:]
             answers.append(answer(rest, rest_mask))

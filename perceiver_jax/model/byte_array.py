@@ -10,7 +10,7 @@ need never exist whole. `dense` writes them out.
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -136,12 +136,9 @@ class Grid:
     ) -> tuple[tuple[jax.Array, jax.Array], "Grid | None"]:  # [n, b, size, k, c], [n, size, c]
         """Content and features of rows in pieces of `size` rows, and the rows that are left."""
         num_rows = self.rows.shape[0]
-        number, whole = num_rows // size, num_rows // size * size
-        content = self.content[:, :whole]
-        content = content.reshape(content.shape[0], number, size, *content.shape[2:])
-        rows = self.rows[:whole].reshape(number, size, -1)
+        whole = num_rows // size * size
         rest = None if whole == num_rows else self.take_rows(whole, num_rows)
-        return (jnp.moveaxis(content, 1, 0), rows), rest
+        return (stacked(self.content, size, axis=1), stacked(self.rows, size, axis=0)), rest
 
     def take(self, points: jax.Array) -> "Grid":  # [p] indices of elements
         """Some elements, as a single column."""
@@ -219,6 +216,16 @@ class ByteArray:
         """The byte array of changed grids."""
         return ByteArray(tuple(function(grid) for grid in self.grids))
 
+    def with_masks(
+        self, mask: jax.Array | None
+    ) -> Iterator[tuple[Grid, jax.Array | None]]:  # [b, m] -> [b, m of the grid]
+        """The grids, each with its part of a mask of all elements."""
+        start = 0
+        for grid in self.grids:
+            stop = start + grid.num_elements
+            yield grid, None if mask is None else mask[:, start:stop]
+            start = stop
+
     def first(self, num_elements: int) -> "ByteArray":
         """The first elements, which must be whole rows."""
         kept, grids = num_elements, []
@@ -238,6 +245,13 @@ class ByteArray:
         if len(self.grids) > 1:
             return ByteArray.of(self.dense()[:, points])
         return ByteArray((self.grids[0].take(points),))
+
+
+def stacked(x: jax.Array, size: int, axis: int) -> jax.Array:  # [..., n * size + rest, ...]
+    """Pieces of `size` along an axis, stacked in front [n, ..., size, ...]; not what is left."""
+    number = x.shape[axis] // size
+    x = jax.lax.slice_in_dim(x, 0, number * size, axis=axis)
+    return jnp.moveaxis(x.reshape(*x.shape[:axis], number, size, *x.shape[axis + 1 :]), axis, 0)
 
 
 def _reorder(parts: list[jax.Array], order: tuple[int, ...]) -> list[jax.Array]:

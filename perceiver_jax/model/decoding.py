@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.model.byte_array import Grid
-from perceiver_jax.model.folded import precise_product
+from perceiver_jax.model.folded import centred, precise_product
 from perceiver_jax.model.layer_norm import EPS
 
 Weights = tuple[jax.Array, jax.Array]  # [i, o], [o]
@@ -98,7 +98,7 @@ def fold(
     looked_for = jnp.einsum(
         "bkhd,chd->bhkc", keys, w_q_heads.astype(dtype), preferred_element_type=jnp.float32
     )
-    looked_for = looked_for - looked_for.mean(axis=-1, keepdims=True)
+    looked_for = centred(looked_for)
     shift = (offset @ w_q + b_q).reshape(num_heads, -1)
     shifts = jnp.einsum("bkhd,hd->bhk", keys.astype(jnp.float32), shift)
     if folds_output:

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from perceiver_jax.model import execution
-from perceiver_jax.model.byte_array import ByteArray, Grid
+from perceiver_jax.model.byte_array import ByteArray, Grid, stacked
 from perceiver_jax.model.layer_norm import EPS
 from perceiver_jax.model.linear import LINEAR
 from perceiver_jax.model.routes import rows_at_a_time
@@ -50,23 +50,19 @@ def read(
       For each query the mean of the inputs, normalised without scale and offset, by its weights;
       zeros for an example without any input that may be read.
     """
-    queries = _centred(queries.astype(jnp.float32))
+    queries = centred(queries.astype(jnp.float32))
     if mask is not None:
         mask = jnp.broadcast_to(mask, (mask.shape[0], inputs.num_elements))
-    start, found = 0, []
-    for grid in inputs.grids:
-        stop = start + grid.num_elements
-        part = None if mask is None else mask[:, start:stop]
-        found.append(_read_grid(queries, grid, part))
-        start = stop
+    found = [_read_grid(queries, grid, part) for grid, part in inputs.with_masks(mask)]
     if len(found) == 1:
-        return _centred(found[0][0])
+        return centred(found[0][0])
     logs = jnp.stack([log for _, log in found])  # [grids, b, q]
     shares = jnp.exp(logs - jax.nn.logsumexp(logs, axis=0))
-    return _centred(sum(share[..., None] * x for share, (x, _) in zip(shares, found, strict=True)))
+    return centred(sum(share[..., None] * x for share, (x, _) in zip(shares, found, strict=True)))
 
 
-def _centred(x: jax.Array) -> jax.Array:
+def centred(x: jax.Array) -> jax.Array:  # [..., c] -> [..., c]
+    """Takes the mean over the channels off."""
     return x - x.mean(axis=-1, keepdims=True)
 
 
@@ -78,7 +74,7 @@ def _read_grid(
     columns = grid.columns.astype(jnp.float32)
     constant = grid.constant.astype(jnp.float32)
     by_column = for_columns @ columns.T + (for_constant @ constant)[..., None]  # [b or 1, q, k]
-    variance = grid.moments()[1]  # The mean is what `_centred` takes off.
+    variance = grid.moments()[1]  # The mean is what `centred` takes off.
     if mask is not None:
         mask = jnp.broadcast_to(mask.astype(bool), (variance.shape[0], mask.shape[1]))
         mask = mask.reshape(variance.shape)
@@ -110,12 +106,7 @@ class Column(NamedTuple):
 def _cut(grid: Column, size: int) -> tuple[Column, Column | None]:
     """Rows in pieces of `size`, stacked in front, and the rows that are left."""
     num_rows = grid.rows.shape[0]
-    pieces, whole = num_rows // size, num_rows // size * size
-
-    def stack(x: jax.Array, axis: int) -> jax.Array:
-        x = jax.lax.slice_in_dim(x, 0, whole, axis=axis)
-        x = x.reshape(*x.shape[:axis], pieces, size, *x.shape[axis + 1 :])
-        return jnp.moveaxis(x, axis, 0)
+    whole = num_rows // size * size
 
     def left(x: jax.Array, axis: int) -> jax.Array:
         return jax.lax.slice_in_dim(x, whole, num_rows, axis=axis)
@@ -124,12 +115,13 @@ def _cut(grid: Column, size: int) -> tuple[Column, Column | None]:
         mask = None if grid.mask is None else cut(grid.mask, 1)
         return Column(cut(grid.content, 1), cut(grid.rows, 0), cut(grid.scale, 1), mask)
 
-    return each(stack), None if whole == num_rows else each(left)
+    pieces = each(lambda x, axis: stacked(x, size, axis))
+    return pieces, None if whole == num_rows else each(left)
 
 
-def _join(stacked: jax.Array, rest: jax.Array | None, axis: int) -> jax.Array:
+def _join(pieces: jax.Array, rest: jax.Array | None, axis: int) -> jax.Array:
     """The reverse of `_cut`, of one array."""
-    x = jnp.moveaxis(stacked, 0, axis)
+    x = jnp.moveaxis(pieces, 0, axis)
     x = x.reshape(*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :])
     return x if rest is None else jnp.concatenate([x, rest], axis=axis)
 
@@ -229,11 +221,11 @@ def _forward(query: Query, grid: Column) -> tuple[Query, jax.Array]:
             *(jnp.zeros((batch, num_queries, part.shape[-1])) for part in query),
         ),
     )
-    stacked, rest = _cut(grid, _rows(query, grid))
-    if stacked.rows.shape[0] == 1:
-        carry = step(carry, jax.tree.map(lambda x: x[0], stacked))
+    pieces, rest = _cut(grid, _rows(query, grid))
+    if pieces.rows.shape[0] == 1:
+        carry = step(carry, jax.tree.map(lambda x: x[0], pieces))
     else:
-        carry = jax.lax.scan(lambda c, part: (step(c, part), None), carry, stacked)[0]
+        carry = jax.lax.scan(lambda c, part: (step(c, part), None), carry, pieces)[0]
     if rest is not None:
         carry = step(carry, rest)
     highest, total, found = carry
@@ -299,14 +291,14 @@ def _attend_backward(residuals: Any, cotangents: Any) -> Any:
             d_scale = (d_scores * products + weights * d_weights).sum(axis=1)
         return Query(*jax.tree.map(jnp.add, carry, more)), (d_content, d_rows, d_scale)
 
-    stacked, rest = _cut(grid, notes.rows)
+    pieces, rest = _cut(grid, notes.rows)
     batch = 1 if notes.sums_examples else grid.content.shape[0]
     d_query = Query(*(jnp.zeros((batch, *part.shape[1:])) for part in query))
-    if stacked.rows.shape[0] == 1:
-        d_query, d_grid = step(d_query, jax.tree.map(lambda x: x[0], stacked))
+    if pieces.rows.shape[0] == 1:
+        d_query, d_grid = step(d_query, jax.tree.map(lambda x: x[0], pieces))
         d_grid = jax.tree.map(lambda x: x[None], d_grid)
     else:
-        d_query, d_grid = jax.lax.scan(step, d_query, stacked)
+        d_query, d_grid = jax.lax.scan(step, d_query, pieces)
     d_rest: Any = (None, None, None)
     if rest is not None:
         d_query, d_rest = step(d_query, rest)
