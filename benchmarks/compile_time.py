@@ -3,24 +3,29 @@
     python -m benchmarks.compile_time [--models=mlm,optical_flow] [--remat=keep_linear]
         [--batch=1] [--attention=auto] [--markdown]
 
-The step is the loss and its gradients for all parameters. Tracing and compiling are timed apart;
-nothing runs, and no weights are made. Models of equal configs are compiled once.
+The step is the loss and its gradients for all parameters, as `benchmarks.run` trains. Tracing and
+compiling are timed apart; nothing runs, and no weights are made. Models of equal configs are
+compiled once.
 """
 
 import time
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import get_args
 
 import jax
-import jax.numpy as jnp
 from absl import flags
 
 import perceiver_jax
-from benchmarks.works import TRAIN_POINTS
+from benchmarks import models
+from benchmarks.jax_worker import temp_bytes
+from benchmarks.operations import training_part
+from benchmarks.process_memory import GIGABYTE
+from benchmarks.reference_worker import description
+from benchmarks.works import Work
 from perceiver_jax.errors import UserError, run_main
 from perceiver_jax.model.routes import Route
 from perceiver_jax.report import tables
-from perceiver_jax.zoo import Execution, PerceiverConfig, Remat, get_config
+from perceiver_jax.zoo import PerceiverConfig, Remat, get_config
 
 _MODELS = flags.DEFINE_list("models", None, "Names of models of the zoo; all by default.")
 _REMAT = flags.DEFINE_enum(
@@ -34,40 +39,22 @@ _MARKDOWN = flags.DEFINE_bool("markdown", False, "Prints a Markdown table.")
 
 
 def compile_step(name: str) -> tuple[float, float, float]:
-    """Compiles a model's training step.
+    """Compiles the training step of a model.
 
     Returns:
       Seconds of tracing and lowering, seconds of compiling, and gigabytes of temporary memory.
     """
-    model = perceiver_jax.build(name, attention=_ATTENTION.value)
-    assert isinstance(model.config, PerceiverConfig)
-    params, state = model.abstract_params()
-    is_video = isinstance(model.config.decoder, perceiver_jax.zoo.MultimodalDecoderConfig)
-    points: Any = None
-    if is_video:
-        points = {name: jnp.arange(TRAIN_POINTS) for name in ("image", "audio")}
-
-    def loss(params: Any, state: Any, inputs: Any) -> jax.Array:
-        outputs, *_ = model.apply(
-            params,
-            state,
-            jax.random.key(0),
-            *inputs,
-            is_training=True,
-            subsampled_output_points=points,
-            execution=Execution(remat=_REMAT.value),
-        )
-        return sum((jnp.square(x).mean() for x in jax.tree.leaves(outputs)), jnp.zeros(()))
-
-    step = jax.jit(jax.value_and_grad(loss))
+    work = Work(name, "train", _BATCH.value)
+    model = models.build(work, attention=_ATTENTION.value)
+    part = training_part(model, description(work), _REMAT.value)
+    # Describing traces the model, too, and what it traced must not be found again.
+    jax.clear_caches()
     start = time.perf_counter()
-    lowered = step.lower(params, state, model.example_inputs(_BATCH.value))
+    lowered = jax.jit(part.function).lower(*part.arguments)
     traced = time.perf_counter()
     compiled = lowered.compile()
     done = time.perf_counter()
-    memory = compiled.memory_analysis()
-    jax.clear_caches()
-    return traced - start, done - traced, memory.temp_size_in_bytes / 1e9
+    return traced - start, done - traced, (temp_bytes(compiled) or 0) / GIGABYTE
 
 
 def main(argv: Sequence[str]) -> None:

@@ -125,10 +125,7 @@ def parts_of(model: zoo.Model, told: Description, variant: str) -> list[Part]:
     inputs = model.example_inputs(told.work.batch)
     points = told.points(0) or None
     if told.work.mode == "train":
-        how = execution(told.work.model, "ours", "train", None if variant == "remat" else "none")
-        key = jax.eval_shape(lambda: jax.random.key(0))
-        arguments = (*weights, key, inputs, _targets(told))
-        return [Part(programs.training(model, points, how), arguments)]
+        return [training_part(model, told, None if variant == "remat" else "none")]
     if points is None or variant == "plain":
         part = Part(programs.forward(model), (*weights, inputs, points), told.num_calls)
         return [part]
@@ -137,6 +134,15 @@ def parts_of(model: zoo.Model, told: Description, variant: str) -> list[Part]:
         Part(model.encode, (*weights, *inputs)),
         Part(programs.decode(model), (*weights, encoded, points), told.num_calls),
     ]
+
+
+def training_part(model: zoo.Model, told: Description, remat: zoo.Remat | None) -> Part:
+    """The loss and its gradients; `remat` None: with what `benchmarks.run` computes again."""
+    how = execution(told.work.model, "ours", "train", remat)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    inputs = model.example_inputs(told.work.batch)
+    arguments = (*model.abstract_params(), key, inputs, _targets(told))
+    return Part(programs.training(model, told.points(0) or None, how), arguments)
 
 
 def _targets(told: Description) -> Any:
