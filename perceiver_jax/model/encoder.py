@@ -14,7 +14,14 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from perceiver_jax.model import blocks, capture, execution, position_encoding, routes
+from perceiver_jax.model import (
+    blocks,
+    capture,
+    execution,
+    position_encoding,
+    routes,
+    traced_once,
+)
 from perceiver_jax.model.byte_array import ByteArray
 
 # Which weights the cross-attends share: every one has its own, or all but the first share one set
@@ -137,6 +144,7 @@ class PerceiverEncoder(hk.Module):
         is_training: bool = False,
     ) -> jax.Array:  # [b, n, d]
         """Encodes `inputs`; what `input_mask` hides cannot influence the latents."""
+        config = self.config
         batch = inputs.shape[0]
         how = execution.current()
         inputs = how.enter_inputs(ByteArray.of(inputs))
@@ -155,10 +163,24 @@ class PerceiverEncoder(hk.Module):
             layer = partial(cross_attend, is_training=is_training)
             return how.place(how.wrap(layer, is_cross_attend=True)(latents, inputs, mask))
 
+        def as_layer(self_attend: blocks.SelfAttention) -> blocks.Layer:
+            layer = how.wrap(partial(self_attend, is_training=is_training), is_cross_attend=False)
+            return lambda latents: how.place(layer(latents))
+
+        is_plain = routes.chosen() == "plain"
+        has_dropout = is_training and config.dropout_prob > 0.0
+        once = None
+        if traced_once.allowed() and not is_plain and not has_dropout:
+            once = traced_once.TracedOnce(
+                lambda name: as_layer(_make_self_attend(config, self.exact_gelu, name))
+            )
+
         def think(latents: jax.Array, tower: Tower) -> jax.Array:
             for self_attend in tower:
-                layer = partial(self_attend, is_training=is_training)
-                latents = how.place(how.wrap(layer, is_cross_attend=False)(latents))
+                if once is not None:
+                    latents = once(self_attend, latents)
+                else:
+                    latents = as_layer(self_attend)(latents)
             return latents
 
         def cycle(latents: jax.Array, step: Cycle) -> jax.Array:
@@ -168,7 +190,6 @@ class PerceiverEncoder(hk.Module):
                 latents = repeat(partial(think, tower=tower), latents, times)
             return latents
 
-        is_plain = routes.chosen() == "plain"
         repeat = _scan if self._is_deep() and not (capture.active() or is_plain) else _loop
         for step, times in _runs(self._cycles()):
             if times > 1 or is_plain:
@@ -235,7 +256,9 @@ def _make_cross_attend(config: EncoderConfig, exact_gelu: bool) -> blocks.CrossA
     )
 
 
-def _make_self_attend(config: EncoderConfig, exact_gelu: bool) -> blocks.SelfAttention:
+def _make_self_attend(
+    config: EncoderConfig, exact_gelu: bool, name: str | None = None
+) -> blocks.SelfAttention:
     return blocks.SelfAttention(
         num_heads=config.self_attend_heads,
         qk_channels=config.qk_channels,
@@ -243,4 +266,5 @@ def _make_self_attend(config: EncoderConfig, exact_gelu: bool) -> blocks.SelfAtt
         widening_factor=config.self_attend_widening_factor,
         dropout_prob=config.dropout_prob,
         exact_gelu=exact_gelu,
+        name=name,
     )

@@ -302,6 +302,11 @@ def recording() -> Iterator[dict[str, list[Plan]]]:
         _plans.reset(token)
 
 
+def is_recording() -> bool:
+    """Says whether somebody is inside `recording`."""
+    return _plans.get() is not None
+
+
 _chosen: contextvars.ContextVar[Route] = contextvars.ContextVar(
     "perceiver_jax_route", default="auto"
 )
