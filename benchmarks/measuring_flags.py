@@ -53,12 +53,15 @@ def define(*, repeats: int, limit: float, plots: str) -> None:
 
 
 def check(argv: Sequence[str]) -> None:
-    """Raises UserError for arguments that are no flags, and for modes that there are not."""
+    """Raises UserError for arguments that are no flags, unknown modes, and plots other than SVG."""
     if len(argv) > 1:
         raise UserError(f"Unexpected argument {argv[1]!r}; --help lists the flags.")
     for mode in flags.FLAGS.modes:
         if mode not in works.MODES:
             raise UserError(f"--modes has {mode!r}; the modes are {', '.join(works.MODES)}.")
+    plot = flags.FLAGS.plot
+    if plot is not None and not plot.endswith(".svg"):
+        raise UserError(f"--plot={plot} must end in .svg: that is what is drawn.")
 
 
 def options(peer_python: str | None = None) -> Options:

@@ -80,6 +80,10 @@ def main(argv: Sequence[str], changes: dict[str, str]) -> None:
                 rows.write(given.json, [dataclasses.asdict(row) for row in found])
     measuring_flags.tell("")
     print(table.render(found, markdown=given.markdown))
+    if given["peers"].present:
+        for each in chosen:
+            if lacking := [model for model in given.models if not each.has(model)]:
+                print(f"{each.name} does not have {', '.join(lacking)}.")
     if given.plot:
         plots.write(given.plot, plots.ratio_bars(found))
 

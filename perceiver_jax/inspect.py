@@ -86,6 +86,9 @@ def inspect_main(argv: Sequence[str], changes: dict[str, str]) -> None:
             f"--config.{next(iter(changes))} changes a config, and --{wanted[0]} has none; "
             "use it with --model, --config or --checkpoint."
         )
+    if arguments.routes and (wanted[0] in ("list", "paper_tables") or arguments.mesh is not None):
+        without = "mesh" if arguments.mesh is not None else wanted[0]
+        raise UserError(f"--routes is about one model; --{without} does not go with it.")
     if arguments.json and arguments.markdown:
         raise UserError("Give --json or --markdown, not both.")
     if arguments.mesh is not None:

@@ -119,6 +119,7 @@ def test_mistakes_are_answered():
     assert "not both" in fails("--model=mlm", "--list")
     assert "--list has none" in fails("--list", "--config.encoder.num_latents=3")
     assert "nowhere.py" in fails("--config=experiments/nowhere.py")
+    assert "--list does not go with it" in fails("--list", "--routes")
     assert "'mlm'" in fails("mlm")
     # Widths that only meet inside the model.
     message = fails("--model=imagenet_fourier", "--config.encoder.cross_attend_heads=7")

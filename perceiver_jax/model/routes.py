@@ -180,10 +180,10 @@ def plan(site: Site, wanted: Route = "auto") -> Plan:
     route: Route
     if wanted != "auto":
         route = wanted if wanted in possible else "plain" if site.needs_weights else "streamed"
-        against = {
-            other: reason or f"attention={wanted} was asked for"
-            for other, reason in against.items()
-        }
+        why = f"attention={wanted} was asked for"
+        if route != wanted:
+            why += f", and gives way to {route} here"
+        against = {other: reason or why for other, reason in against.items()}
         return Plan(site, route, _without(against, route))
     if "streamed" not in possible or site.num_queries * site.num_keys <= _FEW_WEIGHTS:
         rest = {other: reason or "its weights are few" for other, reason in against.items()}

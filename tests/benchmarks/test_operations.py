@@ -55,6 +55,14 @@ def test_xla_counts_programs_without_loops_only() -> None:
     assert operations.xla_operations([Part(looped, (x,))]) is None
 
 
+def test_xla_counts_every_variant_of_a_training_step() -> None:
+    """Loops are written out for it, and layers traced once count as often as they are called."""
+    for each in operations.counted(Work("classifier", "train", 1), with_xla=True):
+        assert each.error is None and each.xla is not None, each
+        # Elementwise operations come on top of the products, and are many in so small a model.
+        assert each.total < each.xla < 2 * each.total, each
+
+
 def test_table() -> None:
     counts = [
         Count("mlm", "train", "plain", matmul=3_999_000_000, scores=1_000_000, xla=8e9),

@@ -167,6 +167,8 @@ def test_a_route_that_does_not_apply_gives_way(wanted):
     assert made.route == "streamed"
     _everything_is_said(made)
     assert "was asked for" not in _reasons(made)[wanted]
+    gives_way = f"attention={wanted} was asked for, and gives way to streamed here"
+    assert _reasons(made)["plain"] == gives_way
 
 
 def test_unknown_routes_are_named():

@@ -42,7 +42,8 @@ def declines(
     dtype = jnp.dtype(dtype)
     reasons = []
     if backend not in ("gpu", "cuda"):
-        reasons.append(f"cuDNN runs on NVIDIA GPUs, and this is a {backend}")
+        # Nothing else matters then.
+        return (f"cuDNN runs on NVIDIA GPUs, and this is a {backend}",)
     if dtype not in (jnp.bfloat16, jnp.float16):
         reasons.append(f"cuDNN's attention takes bfloat16 or float16, not {dtype.name}")
     if compute_capability is None:
