@@ -9,7 +9,7 @@ import numpy as np
 from perceiver_jax import zoo
 from perceiver_jax.data.digits import DigitsConfig
 from perceiver_jax.data.loader import Shard, train_batches
-from perceiver_jax.tasks import ClassificationConfig
+from perceiver_jax.tasks import ClassificationConfig, MixConfig
 from perceiver_jax.train.assemble import Parts
 from perceiver_jax.train.config import (
     Adam,
@@ -58,6 +58,12 @@ def experiment(layout: MeshConfig = MeshConfig(), **trainer: Any) -> ExperimentC
         optimizer=Adam(weight_decay=0.1, b1=0.9, b2=0.99, eps=1e-2),
         schedule=Constant(base_lr=0.02),
     )
+
+
+def mixing(layout: MeshConfig = MeshConfig(), **trainer: Any) -> ExperimentConfig:
+    """The same on examples that MixUp and CutMix make."""
+    config = experiment(layout, **trainer)
+    return dataclasses.replace(config, task=dataclasses.replace(config.task, mixing=MixConfig()))
 
 
 def lamb(config: ExperimentConfig) -> ExperimentConfig:
