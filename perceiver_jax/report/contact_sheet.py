@@ -137,7 +137,7 @@ def _caption(config: ExperimentConfig, example: Arrays) -> tuple[str, ...]:
     if MIXED_LABEL not in example:
         return (name(labels),)
     ratio = float(example[RATIO])
-    return f"{ratio:.2f} {name(labels)}", f"{1 - ratio:.2f} {name(example[MIXED_LABEL])}"
+    return f"{ratio:.2f}: {name(labels)}", f"{1 - ratio:.2f}: {name(example[MIXED_LABEL])}"
 
 
 def _as_rgb(picture: np.ndarray, data: Any) -> np.ndarray:  # uint8 [y, x, 1 or 3] -> [y, x, 3]
