@@ -135,3 +135,22 @@ def test_the_model_of_a_checkpoint():
     tiny = ROOT / "tests/golden/pickles/imagenet_fourier_position_encoding.tiny.pystate"
     assert "arrays do not tell encoder.num_blocks" in fails(f"--checkpoint={tiny}")
     assert "--checkpoint and --list, not both" in fails(f"--checkpoint={tiny}", "--list")
+
+
+def test_a_sheet_of_the_first_batch(tmp_path):
+    config = f"--config={ROOT / 'experiments' / 'digits.py'}"
+    out = tmp_path / "out.png"
+    result = inspect(config, f"--show_batch={out}", "--config.task.mixing=MixConfig")
+    assert result.returncode == 0, result.stderr
+    assert "digits_fourier: 32 of 32 examples of the first training batch, each made of 2" in (
+        result.stdout
+    )
+    assert f"written     {out}" in result.stdout
+    assert out.read_bytes().startswith(b"\x89PNG") and [*tmp_path.iterdir()] == [out]
+    assert "name of a PNG file" in fails(config, "--show_batch=out.jpg")
+    assert "does not exist" in fails(config, f"--show_batch={tmp_path / 'no' / 'out.png'}")
+    assert "has no method picture" in fails(
+        "--config=experiments/dry_run.py", f"--show_batch={out}"
+    )
+    assert "goes with --config." in fails("--model=mlm", f"--show_batch={out}")
+    assert "goes with --config, without --json" in fails(config, f"--show_batch={out}", "--json")

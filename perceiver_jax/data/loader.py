@@ -82,7 +82,7 @@ def train_batches(
     Args:
       data: gives the augmentation.
       source: the training examples.
-      batch_size: examples a step, over all processes.
+      batch_size: examples that a step reads, over all processes.
       seed: decides order and augmentation.
       start_step: the step to begin with.
       stop_step: the step to end before.

@@ -161,7 +161,7 @@ class TrainerConfig:
 
     num_steps: int | None = None  # Length of training; or give num_epochs.
     num_epochs: float | None = None  # Length in passes over the training set; or give num_steps.
-    batch_size: int = 64  # Examples a step, over all devices.
+    batch_size: int = 64  # Examples that a step trains on, over all devices.
     eval_batch_size: int = 256  # Examples at once in evaluation, over all devices.
     eval_split: str = "test"  # The split that is evaluated during and after training.
     seed: int = 0  # Decides parameters, data order, augmentation and dropout.

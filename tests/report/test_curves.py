@@ -1,5 +1,6 @@
 """The picture of the training curves."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import pytest
 from PIL import Image
 
 from perceiver_jax.errors import UserError
-from perceiver_jax.report.curves import draw_curves, running_mean
-from perceiver_jax.tasks import Headline
+from perceiver_jax.report.curves import draw_curves, running_mean, training_loss_note
+from perceiver_jax.tasks import ClassificationConfig, Headline, MixConfig, MultilabelConfig
 
 
 def _entries(count: int) -> list[dict]:
@@ -74,3 +75,14 @@ def test_missing_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         draw_curves(
             tmp_path / "m", tmp_path / "p", title="t", headline=Headline("top_1", "accuracy")
         )
+
+
+def test_what_sets_a_training_loss_apart():
+    task = ClassificationConfig(num_classes=7)
+    assert training_loss_note(task) is None
+    smoothed = dataclasses.replace(task, label_smoothing=0.1)
+    assert training_loss_note(smoothed) == "label smoothing 0.1"
+    mixed = dataclasses.replace(smoothed, mixing=MixConfig())
+    assert training_loss_note(mixed) == "label smoothing 0.1, mixed examples"
+    assert training_loss_note(dataclasses.replace(task, mixing=MixConfig())) == "mixed examples"
+    assert training_loss_note(MultilabelConfig(num_classes=7)) is None

@@ -9,7 +9,7 @@ import numpy as np
 from perceiver_jax import zoo
 from perceiver_jax.data.digits import DigitsConfig
 from perceiver_jax.data.loader import Shard, train_batches
-from perceiver_jax.tasks import ClassificationConfig
+from perceiver_jax.tasks import ClassificationConfig, MixConfig
 from perceiver_jax.train.assemble import Parts
 from perceiver_jax.train.config import (
     Adam,
@@ -60,6 +60,12 @@ def experiment(layout: MeshConfig = MeshConfig(), **trainer: Any) -> ExperimentC
     )
 
 
+def mixing(layout: MeshConfig = MeshConfig(), **trainer: Any) -> ExperimentConfig:
+    """The same on examples that MixUp and CutMix make."""
+    config = experiment(layout, **trainer)
+    return dataclasses.replace(config, task=dataclasses.replace(config.task, mixing=MixConfig()))
+
+
 def lamb(config: ExperimentConfig) -> ExperimentConfig:
     """The same with the papers' optimiser."""
     return dataclasses.replace(config, optimizer=Lamb(weight_decay=0.1))
@@ -70,7 +76,7 @@ def first_batch(parts: Parts) -> dict[str, np.ndarray]:
     batches = train_batches(
         parts.config.data,
         parts.train_source,
-        batch_size=parts.config.trainer.batch_size,
+        batch_size=parts.examples_read,
         seed=parts.config.trainer.seed,
         start_step=0,
         stop_step=1,
@@ -86,7 +92,7 @@ def five_steps(parts: Parts) -> tuple[list[float], dict[str, np.ndarray]]:
     batches = train_batches(
         parts.config.data,
         parts.train_source,
-        batch_size=trainer.batch_size,
+        batch_size=parts.examples_read,
         seed=trainer.seed,
         start_step=0,
         stop_step=STEPS,

@@ -18,7 +18,7 @@ from perceiver_jax.train.interrupt import Interrupted
 from perceiver_jax.train.log import TrainingDiverged
 from perceiver_jax.train.loop import train
 from tests.train import fake
-from tests.train.equivalent import experiment, five_steps
+from tests.train.equivalent import experiment, five_steps, mixing
 from tests.train.test_diverged import BreaksAtStep
 
 LAYOUT = MeshConfig(data=1, fsdp=2, tensor=2)  # Parameters split over both processes.
@@ -61,6 +61,12 @@ def everything(workdir: str) -> dict[str, Any]:
     except Exception as error:  # of every process
         refused = [type(error).__name__, str(error)]
     return {"steps": steps, "stopped": stopped, "refused": refused}
+
+
+def mixed_steps() -> list[Any]:
+    """Losses and parameters of five steps on mixed examples."""
+    losses, params = five_steps(assemble(mixing(LAYOUT)))
+    return [losses, {path: value.tolist() for path, value in params.items()}]
 
 
 def fail_on_one(workdir: str) -> None:
