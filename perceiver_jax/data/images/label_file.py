@@ -31,11 +31,6 @@ class Labels:
         """Labels folders as they come, with their own names."""
         return cls(tuple(folders), tuple(folders))
 
-    @property
-    def from_file(self) -> bool:
-        """Whether a label file was read."""
-        return self.origin != "train/"
-
 
 def read_labels(path: str) -> Labels:
     """Reads a label file.
