@@ -1,15 +1,15 @@
-"""Makes a tiny imagenet2012 with TFDS's own builder, for tests: the archives' names and layout are real.
+"""Makes a tiny imagenet2012 with TFDS's own builder, for tests.
 
     python tools/make_tiny_imagenet.py tests/golden
 
 writes tests/golden/imagenet2012/VERSION. It needs TensorFlow and scikit-image, which the tests do
 not: pip install tensorflow-cpu tensorflow-datasets importlib_resources scikit-image scikit-learn.
 
-ILSVRC2012_img_train.tar holds a tar for each of five real classes, with a few small JPEGs cut from
-one photograph each; ILSVRC2012_img_val.tar holds eight, whose labels are those that TFDS has for
-ILSVRC2012_val_00000001.JPEG and so on, which have nothing to do with what they show. The photographs
-are cat, coffee and rocket of scikit-image (CC0 or public domain), and china by danielbuechele and
-flower by vultilion, of scikit-learn (CC BY 2.0).
+The archives have the real names and layout. ILSVRC2012_img_train.tar holds a tar for each of five
+real classes, with a few small JPEGs cut from one photograph each; ILSVRC2012_img_val.tar holds
+eight, whose labels are those that TFDS has for ILSVRC2012_val_00000001.JPEG and so on, which have
+nothing to do with what they show. The photographs are cat, coffee and rocket of scikit-image (CC0
+or public domain), and china by danielbuechele and flower by vultilion, of scikit-learn (CC BY 2.0).
 
 The set is prepared as the command that docs/data.md gives does it.
 """

@@ -221,7 +221,8 @@ def _folders(path: str, what: str, mend: str = "") -> tuple[str, ...]:
             f"the folder {what}, {path}, does not exist{_nearest(path)}; it should have a folder "
             f"for each class, with the images of that class.{mend}"
         )
-    folders, files = [], []
+    folders: list[str] = []
+    files: list[str] = []
     for entry in _entries(path):
         (folders if entry.is_dir() else files).append(entry.name)
     if files and not folders:
@@ -232,8 +233,8 @@ def _folders(path: str, what: str, mend: str = "") -> tuple[str, ...]:
     if files:
         raise DataError(
             f"{path} has {_count(len(files), 'file')} beside the folders of the classes: "
-            f"{_listed(sorted(files))}. Move images into the folder of their class, and other files "
-            "away."
+            f"{_listed(sorted(files))}. Move images into the folder of their class, and other "
+            "files away."
         )
     if not folders:
         raise DataError(

@@ -2,9 +2,9 @@
 
     python -m perceiver_jax.data.images.prepare --manual_dir=FOLDER --data_dir=DATA
 
-writes DATA/imagenet2012, from ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar in FOLDER. It needs
-the packages of the extras `data` and `tensorflow`; only this command does. (TFDS's own `tfds build`
-does the same, but imports Apache Beam, which nothing here needs.)
+writes DATA/imagenet2012, from ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar in FOLDER. It
+needs the packages of the extras `data` and `tensorflow`; only this command does. (TFDS's own
+`tfds build` does the same, but imports Apache Beam, which nothing here needs.)
 """
 
 import os
@@ -81,7 +81,9 @@ def _archives(name: str) -> tuple[str, ...]:
 def main(argv: Sequence[str]) -> None:
     """Prepares the set that the flags name, and says where it is."""
     folder = prepare(_FLAGS.name, _FLAGS.data_dir, _FLAGS.manual_dir)
-    print(f"{_FLAGS.name} is in {folder}; train with --config.data.images.data_dir={_FLAGS.data_dir}")
+    print(
+        f"{_FLAGS.name} is in {folder}; train with --config.data.images.data_dir={_FLAGS.data_dir}"
+    )
 
 
 if __name__ == "__main__":

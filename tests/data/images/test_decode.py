@@ -155,7 +155,10 @@ def test_a_decompression_bomb_is_refused_by_its_header(size: tuple[int, int]) ->
     header = struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0)
     png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b""))
     assert size[0] * size[1] > MAX_PIXELS
-    with warnings.catch_warnings(action="ignore"), pytest.raises(CorruptExample, match="^bomb.png: .*pixels"):
+    with (
+        warnings.catch_warnings(action="ignore"),
+        pytest.raises(CorruptExample, match="^bomb.png: .*pixels"),
+    ):
         decode(png, "bomb.png")
 
 

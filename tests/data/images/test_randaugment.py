@@ -36,7 +36,9 @@ class Chosen:
 PLUS, MINUS = 1, 0
 
 
-def _apply(name: str, image: Image.Image, magnitude: float, *draws: int, **fields: object) -> np.ndarray:
+def _apply(
+    name: str, image: Image.Image, magnitude: float, *draws: int, **fields: object
+) -> np.ndarray:
     augment = RandAugment(num_layers=1, magnitude=magnitude, operations=(name,), **fields)  # type: ignore[arg-type]
     rng = Chosen(0, *draws)
     changed = augment(image, rng)  # type: ignore[arg-type]
@@ -75,9 +77,7 @@ def test_as_pillow_whatever_the_magnitude(image: Image.Image, magnitude: float) 
 
 def test_autocontrast_and_invert_by_hand() -> None:
     # 50..200 becomes 0..255: 100 is a third of the way.
-    np.testing.assert_array_equal(
-        _apply("AutoContrast", _values(50, 100, 200), 5), [[0, 85, 255]]
-    )
+    np.testing.assert_array_equal(_apply("AutoContrast", _values(50, 100, 200), 5), [[0, 85, 255]])
     np.testing.assert_array_equal(_apply("Invert", _values(0, 100, 255), 5), [[255, 155, 0]])
     # Each channel is stretched by itself.
     pixels = np.array([[[0, 10, 100], [255, 20, 151]]], np.uint8)
@@ -134,7 +134,13 @@ def test_shear_by_hand() -> None:
     # At magnitude 10, 0.3 of a row's number of columns: rows 0 to 4 have their centres at 0.15,
     # 0.45, 0.75, 1.05 and 1.35 columns to the side.
     image = Image.fromarray(np.tile(np.array([10, 20, 30, 40], np.uint8), (5, 1)))
-    expected = [[10, 20, 30, 40], [10, 20, 30, 40], [20, 30, 40, 128], [20, 30, 40, 128], [20, 30, 40, 128]]
+    expected = [
+        [10, 20, 30, 40],
+        [10, 20, 30, 40],
+        [20, 30, 40, 128],
+        [20, 30, 40, 128],
+        [20, 30, 40, 128],
+    ]
     np.testing.assert_array_equal(_apply("ShearX", image, 10, PLUS), expected)
     np.testing.assert_array_equal(
         _apply("ShearY", image.transpose(Image.Transpose.TRANSPOSE), 10, PLUS),
@@ -146,13 +152,17 @@ def test_rotation_by_hand() -> None:
     # Three times magnitude 10 is 90 degrees: a square stays whole.
     image = photo(0, 20, 20)
     np.testing.assert_array_equal(_apply("Rotate", image, 30, PLUS), np.rot90(np.asarray(image)))
-    np.testing.assert_array_equal(_apply("Rotate", image, 30, MINUS), np.rot90(np.asarray(image), -1))
+    np.testing.assert_array_equal(
+        _apply("Rotate", image, 30, MINUS), np.rot90(np.asarray(image), -1)
+    )
     # 15 degrees: the corners come from outside.
     turned = _apply("Rotate", image, 5, PLUS)
     assert (turned[0, 0] == GREY).all() and (turned[-1, -1] == GREY).all()
 
 
-@pytest.mark.parametrize(("magnitude", "bits"), [(0, 0), (2.4, 0), (2.5, 1), (5, 2), (7.5, 3), (10, 4), (20, 8), (50, 8)])
+@pytest.mark.parametrize(
+    ("magnitude", "bits"), [(0, 0), (2.4, 0), (2.5, 1), (5, 2), (7.5, 3), (10, 4), (20, 8), (50, 8)]
+)
 def test_posterize(image: Image.Image, magnitude: float, bits: int) -> None:
     found = _apply("Posterize", image, magnitude)
     pixels = np.asarray(image).astype(int)
@@ -163,13 +173,13 @@ def test_posterize(image: Image.Image, magnitude: float, bits: int) -> None:
         assert not found.any()  # Pillow refuses; the released code makes it black.
 
 
-@pytest.mark.parametrize(("magnitude", "threshold"), [(0, 0), (1, 25), (5, 128), (10, 256), (12, 307)])
+@pytest.mark.parametrize(
+    ("magnitude", "threshold"), [(0, 0), (1, 25), (5, 128), (10, 256), (12, 307)]
+)
 def test_solarize(image: Image.Image, magnitude: float, threshold: int) -> None:
     found = _apply("Solarize", image, magnitude)
     np.testing.assert_array_equal(found, np.asarray(ImageOps.solarize(image, threshold)))
-    np.testing.assert_array_equal(
-        _apply("Solarize", _values(127, 128, 129), 5), [[127, 127, 126]]
-    )
+    np.testing.assert_array_equal(_apply("Solarize", _values(127, 128, 129), 5), [[127, 127, 126]])
 
 
 @pytest.mark.parametrize(("magnitude", "added"), [(0, 0), (1, 11), (5, 55), (10, 110), (20, 220)])
@@ -224,7 +234,12 @@ def test_released_contrast(magnitude: float, shape: tuple[int, int], grey: int) 
 
 def test_the_two_contrasts_differ() -> None:
     image = photo(0, 256, 224)
-    assert np.abs(_apply("Contrast", image, 8) - _apply("Contrast", image, 8, contrast="pillow")).mean() > 20
+    assert (
+        np.abs(
+            _apply("Contrast", image, 8) - _apply("Contrast", image, 8, contrast="pillow")
+        ).mean()
+        > 20
+    )
 
 
 @pytest.mark.parametrize("magnitude", [0, 2.5, 5, 10])
@@ -297,8 +312,14 @@ def test_a_subset_by_name() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"operations": ("Invert", "solarize")}, "has 'solarize', .* did you mean 'Solarize'.* There are: AutoC"),
-        ({"operations": ("Blur",)}, "data.randaugment.operations has 'Blur', which is no operation"),
+        (
+            {"operations": ("Invert", "solarize")},
+            "has 'solarize', .* did you mean 'Solarize'.* There are: AutoC",
+        ),
+        (
+            {"operations": ("Blur",)},
+            "data.randaugment.operations has 'Blur', which is no operation",
+        ),
         ({"operations": ()}, "at least one operation"),
         ({"num_layers": -1}, "data.randaugment.num_layers=-1 must not be negative"),
         ({"magnitude": -0.5}, "data.randaugment.magnitude=-0.5"),

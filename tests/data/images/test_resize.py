@@ -88,7 +88,9 @@ def test_linear_weights_by_hand():
     np.testing.assert_array_equal(indices, [[0, 0], [0, 1], [0, 1], [1, 1]])
     np.testing.assert_allclose(weights[1:3], [[0.75, 0.25], [0.25, 0.75]])
     image = np.array([[[0], [100]]], np.uint8)
-    np.testing.assert_array_equal(resize_uint8(image, (1, 4), "opencv_linear")[0, :, 0], [0, 25, 75, 100])
+    np.testing.assert_array_equal(
+        resize_uint8(image, (1, 4), "opencv_linear")[0, :, 0], [0, 25, 75, 100]
+    )
     # Shrinking reads two samples all the same, at the new pixels' centres.
     row = np.arange(9, dtype=np.float32).reshape(1, 9, 1) ** 2
     np.testing.assert_allclose(resize(row, (1, 3), "opencv_linear")[0, :, 0], [1, 16, 49])
@@ -133,7 +135,9 @@ def test_tensorflow_overshoots():
     resized = resize(edge, (1, 16), "tensorflow")[0, :, 0]
     # Across the edge, at a quarter from each side: 255 * -3/128, 255 * (-3 + 29) / 128, ...
     steps = 255 * np.array([-3, -12, 26, 99 + 3, 128 + 12, 131]) / 128
-    np.testing.assert_allclose(resized[[5, 6, 7]], [255 * -3 / 128, 255 * -9 / 128 - 0, 255 * 26 / 128], rtol=1e-5)
+    np.testing.assert_allclose(
+        resized[[5, 6, 7]], [255 * -3 / 128, 255 * -9 / 128 - 0, 255 * 26 / 128], rtol=1e-5
+    )
     np.testing.assert_allclose(resized[8:11], 255 - resized[7:4:-1], rtol=1e-5)
     assert resized.min() < 0 and resized.max() > 255 and len(steps) == 6
 

@@ -101,7 +101,9 @@ def test_tensorflow_is_not_imported() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[3])
 
 
-def test_the_folder_is_found_as_tfds_finds_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_folder_is_found_as_tfds_finds_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     _copied(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert len(TfdsConfig(data_dir="~").open("train", 3)) == 20
@@ -178,7 +180,9 @@ def test_mistakes() -> None:
 
 def test_preparing_needs_the_archives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(prepare, "require", lambda *args, **kwargs: None)
-    with pytest.raises(DataError, match=r"made of .*train.tar and .*val.tar, and .*train.tar is not"):
+    with pytest.raises(
+        DataError, match=r"made of .*train.tar and .*val.tar, and .*train.tar is not"
+    ):
         prepare.prepare("imagenet2012", str(tmp_path))
     (tmp_path / "ILSVRC2012_img_train.tar").touch()
     with pytest.raises(DataError, match=f"_val.tar is not in {tmp_path}. Get them from image-net"):
