@@ -46,8 +46,8 @@ EXTRAS = {
     "hf": ["torch>=2.13", "transformers>=5.23"],
     # Public data sets, prepared once by TFDS as ArrayRecord and then read without TensorFlow.
     "data": ["array-record>=0.8.6", "pillow>=13.0.0", "tensorflow-datasets>=4.9.10"],
-    # Only preparing such a set needs TensorFlow itself (perceiver_jax.data.images.prepare), and this
-    # other package, which TFDS imports and does not ask for.
+    # Only preparing such a set (perceiver_jax.data.images.prepare) needs TensorFlow itself, and
+    # the other package, which TFDS imports and does not ask for.
     "tensorflow": ["importlib_resources>=6.5", "tensorflow>=2.20"],
     # trainer.writers: metrics in other places, beside metrics.jsonl.
     "tensorboard": ["tensorboardX>=2.6.5"],

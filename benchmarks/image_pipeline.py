@@ -3,8 +3,8 @@
     python -m benchmarks.image_pipeline --images=2000
 
 The images are real photographs of ImageNet's usual sizes, cut from the two that scikit-learn ships,
-as JPEGs of about its usual number of bytes. Everything is the default of `ImagesConfig`: crop, flip,
-RandAugment, bicubic resizing to 224 x 224, normalisation.
+as JPEGs. Everything is the default of `ImagesConfig`: crop, flip, RandAugment, bicubic resizing to
+224 x 224, normalisation.
 """
 
 import io
