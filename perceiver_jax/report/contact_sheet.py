@@ -18,7 +18,7 @@ import numpy as np
 from perceiver_jax.atomic import replacing
 from perceiver_jax.data.readers import Arrays, TrainReader
 from perceiver_jax.data.shown import NamesClasses, ShowsPictures
-from perceiver_jax.data.source import Source
+from perceiver_jax.data.source import training_source
 from perceiver_jax.errors import ConfigError, UserError, require
 from perceiver_jax.report.png import scaled_down
 from perceiver_jax.tasks.base import reads, training_batch
@@ -98,15 +98,11 @@ def first_batch(
     ]
 
 
-def _training_source(config: ExperimentConfig) -> Source:
-    return config.data.make_source("train")
-
-
 def _read(config: ExperimentConfig, count: int, report: Callable[[str], None]) -> Arrays:
     """Returns the first `count` examples that step 0 reads."""
     reader = TrainReader(
         data=config.data,
-        source=_training_source(config),
+        source=training_source(config.data),
         batch_size=config.trainer.batch_size * reads(config.task),
         first=0,
         local=count,
