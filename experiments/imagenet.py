@@ -533,9 +533,9 @@ def transformer_64() -> ExperimentConfig:
         python -m perceiver_jax.train --config=experiments/imagenet.py:transformer_64 --workdir=DIR
 
     Its layer is that of the latent tower. Open: number and width of the layers and all of the
-    training, which the paper searched for. Here one tower of the Perceiver, which costs as much as the
-    whole Perceiver does (`perceiver_jax.zoo.baselines`), and the Perceiver's recipe. Images are
-    augmented at 224 x 224 and averaged down on the device.
+    training, which the paper searched for. Here one tower of the Perceiver, which costs as much
+    as the whole Perceiver does (`perceiver_jax.zoo.baselines`), and the Perceiver's recipe. Images
+    are augmented at 224 x 224 and averaged down on the device.
     """
     return experiment(
         "transformer_64",

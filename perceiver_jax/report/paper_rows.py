@@ -94,12 +94,12 @@ _CONFIG_B_NOTE = (
     "the operations those of 12. It does not state the number of latents; 512 here."
 )
 _MULTIPLY_ADDS_NOTE = (
-    "Printed from the literature, which counts a multiply-add as one operation; the paper counts two "
-    "everywhere else (App. D). Half of ours is 4.1B."
+    "Printed from the literature, which counts a multiply-add as one operation; the paper counts "
+    "two everywhere else (App. D). Half of ours is 4.1B."
 )
 _VIT_NOTE = (
-    "Printed from the literature, for images of 384 x 384 and a multiply-add as one operation: half "
-    "of the alternative is 55.5B. At 224 x 224, half of ours is 17.6B."
+    "That of 384 x 384 pixels, of which half of the alternative, its multiply-adds, is 55.5B. At "
+    "224 x 224 half of ours is 17.6B. As for ResNet-50, the literature counts multiply-adds."
 )
 _PIXELS = {"preprocessor.prep": "pixels", "preprocessor.prep_channels": None}
 _TABLE_10_NOTE = (
