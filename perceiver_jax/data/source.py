@@ -73,3 +73,29 @@ class DataConfig(Protocol):
 
     def augment(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns a training example changed at random; all randomness comes from `rng`."""
+
+
+@runtime_checkable
+class HasTrainingSource(Protocol):
+    """A `DataConfig` whose `augment` takes other examples than `make_source` gives.
+
+    Such as images before they are cropped, where `make_source` gives the crops of the evaluation.
+    """
+
+    def make_training_source(self) -> Source:
+        """Opens the split "train" as `augment` takes it.
+
+        Raises:
+          DataError: see `DataConfig.make_source`.
+        """
+
+
+def training_source(data: DataConfig) -> Source:
+    """Opens the examples to train on: only what `data.augment` makes of them goes into a batch.
+
+    Raises:
+      DataError: see `DataConfig.make_source`.
+    """
+    if isinstance(data, HasTrainingSource):
+        return data.make_training_source()
+    return data.make_source("train")

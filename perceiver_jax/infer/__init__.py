@@ -2,7 +2,6 @@
 
   loaded.py            a checkpoint and its model, compiled once
   images.py            image files to the arrays that the models were trained on
-  resize.py            bicubic resizing as OpenCV's and PyTorch's
   classify.py          images to class names; other resolutions
   class_names/         of ImageNet and Kinetics
   fill_mask.py         text with holes to text

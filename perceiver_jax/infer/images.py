@@ -1,7 +1,8 @@
 """Image files to the arrays that the released classifiers were trained on (Perceiver IO, App. A).
 
-Reading, the centre crop of the evaluation, bicubic resizing (resize.py), and normalisation. Models
-trained elsewhere may have been given other values, or greyscale; see `scale`.
+Reading, the centre crop of the evaluation, bicubic resizing and normalisation, by the functions that
+training uses too (perceiver_jax/data/images). Models trained elsewhere may have been given other
+values, or greyscale; see `scale`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,14 +11,31 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from perceiver_jax.data.images import normalize as imagenet
+from perceiver_jax.data.images.crop import EVAL_CROP, central_box
+from perceiver_jax.data.images.decode import to_rgb
+from perceiver_jax.data.images.normalize import denormalize, normalize
+from perceiver_jax.data.images.resize import resize_uint8
 from perceiver_jax.errors import DataError, ModelError, require
-from perceiver_jax.infer.resize import resize_uint8
+
+__all__ = [
+    "MEAN",
+    "NORMALIZATIONS",
+    "STDDEV",
+    "Normalization",
+    "centre_crop",
+    "denormalize",
+    "find_images",
+    "fit",
+    "normalize",
+    "prepare",
+    "read_image",
+    "scale",
+]
 
 # Of ImageNet's training images, in RGB with values from 0 to 255.
-MEAN = np.array([0.485, 0.456, 0.406], np.float32) * np.float32(255)
-STDDEV = np.array([0.229, 0.224, 0.225], np.float32) * np.float32(255)
-# The share of the shorter side that the evaluation keeps.
-CROP = 0.875
+MEAN = np.array(imagenet.MEAN, np.float32)
+STDDEV = np.array(imagenet.STDDEV, np.float32)
 
 # How pixels become what a model reads: as the released models' training did, to [0, 1], to [-1, 1].
 Normalization = Literal["imagenet", "unit", "symmetric"]
@@ -48,7 +66,7 @@ def read_image(path: str | Path, *, channels: int = 3) -> np.ndarray:  # [y, x, 
     try:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
-            rgb = _to_rgb(image)
+            rgb = to_rgb(image)
             return np.asarray(rgb) if channels == 3 else np.asarray(rgb.convert("L"))[..., None]
     except FileNotFoundError as error:
         raise DataError(f"there is no image {path}.") from error
@@ -56,22 +74,6 @@ def read_image(path: str | Path, *, channels: int = 3) -> np.ndarray:  # [y, x, 
         raise DataError(f"{path} is not an image of a format that Pillow knows.") from error
     except Exception as error:  # Decoders fail in many ways: OSError, SyntaxError, struct.error.
         raise DataError(f"the image {path} is damaged: {error}") from error
-
-
-def _to_rgb(image):  # type: ignore[no-untyped-def]  # Pillow's class is imported late.
-    from PIL import Image
-
-    if image.mode == "F" or image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.float64)
-        if image.mode == "F":
-            values = values * (255 if 0 < values.max(initial=0) <= 1 else 1)
-        elif values.max(initial=0) > 255 or image.mode.startswith("I;16"):
-            values = values / 257  # 65535 becomes 255.
-        return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    return image.convert("RGB")
 
 
 def find_images(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
@@ -129,21 +131,8 @@ def centre_crop(
     With another aspect than a square, 0.875 of the largest rectangle of that aspect.
     """
     height, width = image.shape[:2]
-    tall, wide = aspect
-    rows = max(1, int(CROP * min(height, width * tall / wide)))
-    columns = max(1, int(CROP * min(width, height * wide / tall)))
-    top, left = (height - rows + 1) // 2, (width - columns + 1) // 2
-    return image[top : top + rows, left : left + columns]
-
-
-def normalize(image: np.ndarray) -> np.ndarray:  # [..., 3], 0..255 -> float32
-    """Brings ImageNet's pixels to mean 0 and standard deviation 1."""
-    return (image.astype(np.float32) - MEAN) / STDDEV
-
-
-def denormalize(image: np.ndarray) -> np.ndarray:  # [..., 3], float32 -> uint8
-    """The inverse of `normalize`, for display."""
-    return np.clip(np.rint(image * STDDEV + MEAN), 0, 255).astype(np.uint8)
+    left, top, right, bottom = central_box(width, height, EVAL_CROP, aspect)
+    return image[top:bottom, left:right]
 
 
 def scale(

@@ -16,7 +16,7 @@ import numpy as np
 
 from perceiver_jax.errors import DataError, require
 from perceiver_jax.infer.pictures import crop_to_aspect
-from perceiver_jax.infer.resize import resize_uint8
+from perceiver_jax.data.images.resize import resize_uint8
 
 if TYPE_CHECKING:
     import av
@@ -242,7 +242,7 @@ def _prepared(frames: Iterator["av.VideoFrame"], size: tuple[int, int]) -> Itera
     last: tuple[av.VideoFrame, np.ndarray] | None = None
     for frame in frames:
         if last is None or last[0] is not frame:
-            last = frame, resize_uint8(crop_to_aspect(_upright(frame), size), size, "linear")
+            last = frame, resize_uint8(crop_to_aspect(_upright(frame), size), size, "opencv_linear")
         yield last[1]
 
 

@@ -10,7 +10,7 @@ import optax
 from jax.sharding import Mesh
 
 from perceiver_jax.data.readers import first_readable
-from perceiver_jax.data.source import Example, Source
+from perceiver_jax.data.source import Example, Source, training_source
 from perceiver_jax.errors import ModelError
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.mesh import check_batch_size, make_mesh
@@ -100,7 +100,7 @@ def assemble(
     check_batch_size(mesh, trainer.batch_size, "trainer.batch_size", trainer.accumulate)
     check_batch_size(mesh, trainer.eval_batch_size, "trainer.eval_batch_size")
     model = build_model(config.model) if model is None else model
-    source = config.data.make_source("train")
+    source = training_source(config.data)
 
     steps_per_epoch = len(source) / trainer.batch_size
     if trainer.num_steps is not None:

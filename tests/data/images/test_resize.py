@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from perceiver_jax.infer.resize import resize, resize_uint8, taps
+from perceiver_jax.data.images.resize import resize, resize_uint8, taps
 from tests.golden_cases import GOLDEN
 
 
@@ -84,11 +84,11 @@ def test_mistakes():
 
 def test_linear_weights_by_hand():
     # Two samples to four: centres at -0.25, 0.25, 0.75 and 1.25; the border repeats.
-    indices, weights = taps(2, 4, "linear")
+    indices, weights = taps(2, 4, "opencv_linear")
     np.testing.assert_array_equal(indices, [[0, 0], [0, 1], [0, 1], [1, 1]])
     np.testing.assert_allclose(weights[1:3], [[0.75, 0.25], [0.25, 0.75]])
     image = np.array([[[0], [100]]], np.uint8)
-    np.testing.assert_array_equal(resize_uint8(image, (1, 4), "linear")[0, :, 0], [0, 25, 75, 100])
+    np.testing.assert_array_equal(resize_uint8(image, (1, 4), "opencv_linear")[0, :, 0], [0, 25, 75, 100])
     # Shrinking reads two samples all the same, at the new pixels' centres.
     row = np.arange(9, dtype=np.float32).reshape(1, 9, 1) ** 2
-    np.testing.assert_allclose(resize(row, (1, 3), "linear")[0, :, 0], [1, 16, 49])
+    np.testing.assert_allclose(resize(row, (1, 3), "opencv_linear")[0, :, 0], [1, 16, 49])

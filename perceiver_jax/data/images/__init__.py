@@ -1,0 +1,1 @@
+"""Still images from disk: reading, augmenting and resizing, with NumPy and Pillow; no JAX."""
