@@ -77,7 +77,7 @@ class BareStep:
             train_batches(
                 config.data,
                 parts.train_source,
-                batch_size=config.trainer.batch_size,
+                batch_size=parts.examples_read,
                 seed=config.trainer.seed,
                 start_step=0,
                 stop_step=_NUM_BATCHES,

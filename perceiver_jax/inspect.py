@@ -4,13 +4,15 @@
   --model=mlm --config.encoder.num_latents=128          the same, with changes of its config
   --config=experiments/digits.py:permuted               the model of an experiment
   --config=experiments/dry_run.py --mesh=data=8,fsdp=8  what its training step needs of each device
+  --config=experiments/digits.py --show_batch=out.png   a picture of its first training batch
   --model=mlm --routes                                  also why attentions take the routes they do
   --checkpoint=PATH                       the model that a file of weights belongs to
   --list                                  all models, with parameters and FLOPs
   --paper_tables                          the papers' figures beside ours, row by row
 
 Nothing is computed: everything follows from shapes. Costs are those of one example. With --mesh the
-training step is compiled, for as many virtual devices as the mesh has.
+training step is compiled, for as many virtual devices as the mesh has. With --show_batch examples
+are read, augmented and mixed as training does it at its first step.
 """
 
 import json
@@ -28,6 +30,7 @@ _USAGE = """Say what to inspect:
     python -m perceiver_jax.inspect --model=imagenet_fourier
     python -m perceiver_jax.inspect --config=experiments/digits.py
     python -m perceiver_jax.inspect --config=experiments/dry_run.py --mesh=data=8,fsdp=8
+    python -m perceiver_jax.inspect --config=experiments/digits.py --show_batch=out.png
     python -m perceiver_jax.inspect --checkpoint=PATH
     python -m perceiver_jax.inspect --list
     python -m perceiver_jax.inspect --paper_tables
@@ -53,6 +56,12 @@ def define_flags() -> None:
         None,
         "With --config: sizes of the mesh of devices, such as data=8,fsdp=8. Shows where "
         "parameters lie, what a training step takes of each device, and what they send each other.",
+    )
+    flags.DEFINE_string(
+        "show_batch",
+        None,
+        "With --config: a PNG file to write. Shows the first training batch as the model sees it, "
+        "augmented and mixed, with its labels.",
     )
     flags.DEFINE_bool("list", False, "Lists all models of the zoo.")
     flags.DEFINE_bool("paper_tables", False, "Compares with the figures that the papers print.")
@@ -86,6 +95,13 @@ def inspect_main(argv: Sequence[str], changes: dict[str, str]) -> None:
             f"--config.{next(iter(changes))} changes a config, and --{wanted[0]} has none; "
             "use it with --model, --config or --checkpoint."
         )
+    if arguments.show_batch is not None:
+        others = ("mesh", "routes", "all", "json", "markdown")
+        given = [name for name in others if arguments[name].value]
+        if wanted[0] != "config" or given:
+            without = f", without --{given[0]}" if given else ""
+            raise UserError(f"--show_batch goes with --config{without}.")
+        return _show_batch(arguments.config, arguments.show_batch, changes)
     if arguments.routes and (wanted[0] in ("list", "paper_tables") or arguments.mesh is not None):
         without = "mesh" if arguments.mesh is not None else wanted[0]
         raise UserError(f"--routes is about one model; --{without} does not go with it.")
@@ -154,6 +170,16 @@ def _inspect_mesh(config: str, mesh: str, changes: dict[str, str], *, as_json: b
     print(
         json.dumps(mesh_needs.as_json(*found), indent=1) if as_json else mesh_needs.render(*found)
     )
+
+
+def _show_batch(config: str, path: str, changes: dict[str, str]) -> None:
+    from perceiver_jax import config as config_lib
+    from perceiver_jax.report import contact_sheet
+
+    out = contact_sheet.check_path(path)
+    experiment = config_lib.override(config_lib.load_experiment(config), changes)
+    title = contact_sheet.write(experiment, out)
+    print(f"{title}\nwritten     {out}")
 
 
 def _model_of_checkpoint(path: str, model: str | None, changes: dict[str, str]) -> Any:

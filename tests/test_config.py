@@ -102,6 +102,7 @@ def experiment() -> ExperimentConfig:
         ("color", "BLUE", Color.BLUE),
         ("color", "b", Color.BLUE),
         ("part", "Other", Other()),
+        ("part", "other", Other()),
         ("part.rate", "1e-3", Small(rate=1e-3)),
         ("maybe.rate", "2", Small(rate=2.0)),
         ("parts.left.rate", "0.25", {"left": Small(rate=0.25)}),
@@ -131,7 +132,8 @@ def test_override_from_text(path: str, text: str, expected: Any) -> None:
         ("kind", "max", "config.kind expects one of 'sum', 'mean'"),
         ("color", "green", "config.color expects one of 'RED', 'BLUE'"),
         ("part", "Nothing", "config.part expects Small or Other or Needy"),
-        ("part", "Needy", "needs values that have no default"),
+        ("part", "Needy", "config.part=needy (Needy) needs config.part.depth as well"),
+        ("part.depth", "3", "Other has it: set config.part=other beside it."),
         ("part.rate", "fast", "config.part.rate expects float"),
         ("name.first", "x", "config.name is 'big', which has no parts"),
         ("stages.2.rate", "1", "config.stages.2 does not exist"),
@@ -171,6 +173,28 @@ def test_order_does_not_matter_and_whole_comes_before_part() -> None:
     for order in (changes, dict(reversed(changes.items()))):
         changed = config_lib.override(Big(), order)
         assert (changed.part, changed.flag) == (Other(depth=9), True)
+
+
+def test_a_class_takes_the_fields_set_below_it() -> None:
+    changed = config_lib.override(Big(), {"part": "needy", "part.depth": "9"})
+    assert changed.part == Needy(depth=9)
+    # All at once: 5 channels and 2 heads, the default, would not do.
+    changed = config_lib.override(Big(), {"part": "Small", "part.channels": 5, "part.heads": 5})
+    assert changed.part == Small(heads=5, channels=5)
+    changed = config_lib.override(Big(), {"maybe.channels": 5, "maybe.heads": 1})
+    assert changed.maybe == Small(heads=1, channels=5)
+    with pytest.raises(ConfigError, match=r"config.part \(Small\): heads=4 does not divide"):
+        config_lib.override(Big(), {"part": "small", "part.heads": "4"})
+    with pytest.raises(ConfigError, match=r"config.part \(Needy\) has: depth"):
+        config_lib.override(Big(), {"part": "needy", "part.rate": 1})
+
+
+def test_class_names_are_short_without_config() -> None:
+    changed = config_lib.override(experiment(), {"schedule": "cosine", "optimizer": "lamb"})
+    assert (changed.schedule, changed.optimizer) == (Cosine(), Lamb())
+    assert config_lib.values.short_name(TrainerConfig) == "trainer"
+    changed = config_lib.override(experiment(), {"schedule": "constant_cosine"})
+    assert type(changed.schedule).__name__ == "ConstantCosine"
 
 
 def test_nested_mappings_are_the_same_as_dotted_names() -> None:

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import enum
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,41 @@ def describe(hint: Any) -> str:
 def is_union(hint: Any) -> bool:
     """Says whether an annotation is `A | B`, however it is spelled."""
     return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def config_classes(hint: Any) -> list[type]:
+    """Returns the config classes among the members of an annotation."""
+    members = typing.get_args(hint) if is_union(hint) else (hint,)
+    return [each for each in members if isinstance(each, type) and dataclasses.is_dataclass(each)]
+
+
+def short_name(cls: type) -> str:
+    """Returns the short name of a config class: "folder", "constant_cosine"."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__.removesuffix("Config"))
+    return words.lower()
+
+
+def class_named(value: Any, hint: Any) -> type | None:
+    """Returns the config class of `hint` that a text names, in full or short; None if none."""
+    for cls in config_classes(hint):
+        if isinstance(value, str) and value in (cls.__name__, short_name(cls)):
+            return cls
+    return None
+
+
+def has_default(cls: type, name: str) -> bool:
+    """Says whether a field of a config class may be left out."""
+    (field,) = (each for each in dataclasses.fields(cls) if each.name == name)
+    missing = dataclasses.MISSING
+    return field.default is not missing or field.default_factory is not missing
+
+
+def default_of(cls: type, name: str) -> Any:
+    """Returns the default of a field of a config class; None if it has none."""
+    (field,) = (each for each in dataclasses.fields(cls) if each.name == name)
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
 
 
 def coerce(value: Any, hint: Any, path: str) -> Any:
@@ -152,7 +188,7 @@ def _split_tuple(text: str) -> Sequence[Any]:
 def _coerce_dataclass(value: Any, hint: type, path: str) -> Any:
     if isinstance(value, hint):
         return value
-    if isinstance(value, str) and value == hint.__name__:
+    if class_named(value, hint) is not None:
         try:
             return hint()
         except TypeError as error:

@@ -55,8 +55,8 @@ def cross_attends(
       ModelError: a model without cross-attends, or inputs that do not fit it.
     """
     config = loaded.config
-    if isinstance(config, zoo.ConvNetConfig):
-        raise ModelError("a convolutional network has no attention to show.")
+    if isinstance(config, zoo.BaselineConfig):
+        raise ModelError(f"a {config.what} has no cross-attends to show.")
     pattern = f"{config.encoder_name}/*cross_attention*/attention"
     outputs, captured = loaded.capture(*inputs, patterns=(pattern,), input_mask=input_mask)
     keys = sorted(captured, key=_running_order)

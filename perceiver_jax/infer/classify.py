@@ -128,8 +128,8 @@ def image_channels(config: zoo.ModelConfig) -> int:
 
 
 def _image_shape(config: zoo.ModelConfig) -> tuple[int, int, int]:
-    image = config if isinstance(config, zoo.ConvNetConfig) else config.preprocessor
-    if not isinstance(image, zoo.ImageConfig | zoo.ConvNetConfig) or len(image.shape) != 2:
+    image = config if isinstance(config, zoo.BaselineConfig) else config.preprocessor
+    if not isinstance(image, zoo.ImageConfig | zoo.BaselineConfig) or len(image.shape) != 2:
         raise ModelError("this model reads no single images.")
     if image.channels not in (1, 3):
         raise ModelError(
@@ -198,14 +198,14 @@ def at_resolution(
       ModelError: the model has learned positions, and `interpolate` is false; or only one size.
     """
     config = loaded.config
-    image = config if isinstance(config, zoo.ConvNetConfig) else config.preprocessor
-    if not isinstance(image, zoo.ImageConfig | zoo.ConvNetConfig) or len(image.shape) != 2:
+    image = config if isinstance(config, zoo.BaselineConfig) else config.preprocessor
+    if not isinstance(image, zoo.ImageConfig | zoo.BaselineConfig) or len(image.shape) != 2:
         raise ModelError("only models of single images work at other resolutions.")
     if shape == image.shape:
         return loaded
     height, width = image.shape
-    if isinstance(config, zoo.ConvNetConfig):
-        raise ModelError(f"a convolutional network of {height} x {width} pixels has but one size.")
+    if isinstance(config, zoo.BaselineConfig):
+        raise ModelError(f"a {config.what} of {height} x {width} pixels has but one size.")
     if isinstance(image.position, zoo.LearnedConfig) and not interpolate:
         raise ModelError(
             f"this model learned the positions of {height} x {width} pixels and knows no others; "

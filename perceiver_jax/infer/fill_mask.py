@@ -176,7 +176,7 @@ def text_length(config: zoo.ModelConfig) -> int:
     Raises:
       ModelError: it does not read bytes.
     """
-    tokens = None if isinstance(config, zoo.ConvNetConfig) else config.preprocessor
+    tokens = None if isinstance(config, zoo.BaselineConfig) else config.preprocessor
     if not isinstance(tokens, zoo.TokensConfig) or tokens.vocab_size != tokenizer.VOCAB_SIZE:
         raise ModelError(
             f"this model does not read text as bytes, in a vocabulary of {tokenizer.VOCAB_SIZE}."

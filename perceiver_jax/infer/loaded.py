@@ -177,8 +177,8 @@ def load(
 
 def kind_of(config: zoo.ModelConfig) -> str:
     """Says in words what a model does: "image classifier"."""
-    if isinstance(config, zoo.ConvNetConfig):
-        return "convolutional image classifier"
+    if isinstance(config, zoo.BaselineConfig):
+        return f"{config.what} that classifies images"
     modalities = {
         zoo.TokensConfig: "text",
         zoo.AudioConfig: "audio",
@@ -202,9 +202,10 @@ def kind_of(config: zoo.ModelConfig) -> str:
 
 def tasks_of(config: zoo.ModelConfig) -> tuple[str, ...]:
     """The tasks of `perceiver_jax.predict` that a model can do."""
+    if isinstance(config, zoo.BaselineConfig):
+        return ("classify",)
     kind = kind_of(config)
     tasks = {
-        "convolutional image classifier": ("classify",),
         "image classifier": ("classify", "attention"),
         "masked language model": ("fill_mask", "attention"),
         "text classifier": ("attention",),

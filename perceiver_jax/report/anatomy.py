@@ -6,9 +6,8 @@ from typing import Any
 
 import jax
 
-from perceiver_jax.model.baselines import ConvNetConfig
 from perceiver_jax.report.flops import Flops, Scope, count_jaxpr
-from perceiver_jax.zoo import Model, count
+from perceiver_jax.zoo import BaselineConfig, Model, count
 
 # The parts of a model, in the order in which they run.
 PREPROCESSOR = "preprocessor"
@@ -85,7 +84,7 @@ def dissect(model: Model, *, subsampled_output_points: Any = None) -> Anatomy:
 
     trace: Any = jax.make_jaxpr(forward, return_shape=True)
     program, (outputs, captured) = trace(params, state, subsampled_output_points, *examples)
-    encoder = "" if isinstance(model.config, ConvNetConfig) else model.config.encoder_name
+    encoder = "" if isinstance(model.config, BaselineConfig) else model.config.encoder_name
     param_shapes, state_shapes = _shapes(params), _shapes(state)
     weights = {name: value.shape for name, value in captured.items()}
     latents = _find(param_shapes, f"{encoder}/~/trainable_position_encoding", "pos_embs")
@@ -148,7 +147,9 @@ def _attentions(
     kinds: dict[str, list[str]] = {}
     for name in weights:
         top, *path = name.split("/")
-        if top != encoder:
+        if not encoder:
+            kind = "self-attends"  # A transformer without latents has no others.
+        elif top != encoder:
             kind = "decoder"
         else:
             inner = path[1] if path[0] == "~" else path[0]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perceiver_jax import errors
-from perceiver_jax.tasks.base import Headline
+from perceiver_jax.tasks.base import Headline, Task
 from perceiver_jax.train.metrics import read_metrics
 
 if TYPE_CHECKING:
@@ -18,6 +18,16 @@ _SMOOTH = "#3b4a66"  # darker for their running mean,
 _EVAL = "#d9622b"  # orange for what counts.
 _GRID = "#e6e8ec"
 _TEXT = "#2b2f36"
+
+
+def training_loss_note(task: Task) -> str | None:
+    """Returns what sets a training loss apart from the evaluated one: "label smoothing 0.1"."""
+    # Of the tasks' fields those that make the two differ.
+    smoothing = getattr(task, "label_smoothing", 0.0)
+    notes = [f"label smoothing {smoothing:g}"] if smoothing > 0 else []
+    if getattr(task, "mixing", None) is not None:
+        notes.append("mixed examples")
+    return ", ".join(notes) or None
 
 
 def draw_curves(

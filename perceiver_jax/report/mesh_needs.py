@@ -53,6 +53,7 @@ def as_json(parts: Parts, found: DryRun) -> dict[str, Any]:
         "name": parts.config.name,
         "mesh": dict(parts.mesh.shape),
         "batch_size": parts.config.trainer.batch_size,
+        "examples_read": parts.examples_read,
         "parameters": {
             each.path.removeprefix("params/"): {"shape": each.shape, "lies": each.text}
             for each in found.placements
@@ -83,10 +84,12 @@ def render(parts: Parts, found: DryRun) -> str:
             )
     axes = " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
     how = f"{trainer.precision}, remat {trainer.remat}"
+    made_of = parts.examples_read // trainer.batch_size
     lines = [
         f"experiment  {parts.config.name}",
         f"mesh        {axes}: {mesh.size} devices, which are virtual; nothing was run",
         f"batch       {trainer.batch_size:,} examples, {trainer.batch_size // shared:,} a device"
+        + (f", each made of {made_of} that are read" if made_of > 1 else "")
         + (f", in {trainer.accumulate} parts" if trainer.accumulate > 1 else ""),
         f"computed    {how}",
         "",

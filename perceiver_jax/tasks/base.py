@@ -114,3 +114,34 @@ class Task(Protocol):
 
     def measure(self, outputs: Any, batch: Batch, *, is_training: bool) -> dict[str, Mean]:
         """Returns the metrics of a batch; "loss" is the one that training makes smaller."""
+
+
+@runtime_checkable
+class MakesBatches(Protocol):
+    """A task that makes the batch it trains on out of the one that is read, on the devices.
+
+    Optional: without it, training sees what is read. Evaluation always does.
+    """
+
+    @property
+    def reads(self) -> int:
+        """How many examples are read for each one that is trained on; they are neighbours."""
+
+    def training_batch(self, batch: Batch, key: jax.Array) -> Batch:
+        """Returns the batch [B, ...] to train on; a pure function, part of the training step.
+
+        Args:
+          batch: what was read, [B * reads, ...]; read examples i * reads to (i + 1) * reads - 1
+            are for example i and lie on its device.
+          key: a function of the run's seed and of the step; all that is random comes from it.
+        """
+
+
+def reads(task: Task) -> int:
+    """Returns how many examples are read for each one that a task trains on."""
+    return task.reads if isinstance(task, MakesBatches) else 1
+
+
+def training_batch(task: Task, batch: Batch, key: jax.Array) -> Batch:
+    """Returns what a task trains on, of a batch that was read; see `MakesBatches`."""
+    return task.training_batch(batch, key) if isinstance(task, MakesBatches) else batch

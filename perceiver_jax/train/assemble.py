@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from perceiver_jax.data.readers import first_readable
 from perceiver_jax.data.source import Example, Source, training_source
 from perceiver_jax.errors import ModelError
+from perceiver_jax.tasks.base import reads
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.mesh import check_batch_size, make_mesh
 from perceiver_jax.train.optimizer import make_optimizer
@@ -66,8 +67,13 @@ class Parts:
 
     @property
     def num_epochs(self) -> float:
-        """Passes over the training set."""
+        """Examples trained on, over those of the training set; see `examples_read`."""
         return self.num_steps * self.config.trainer.batch_size / len(self.train_source)
+
+    @property
+    def examples_read(self) -> int:
+        """Examples that a step reads, over all devices: more than batch_size if it mixes them."""
+        return self.config.trainer.batch_size * reads(self.config.task)
 
 
 def build_model(config: Any) -> Model:

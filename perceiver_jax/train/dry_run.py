@@ -51,7 +51,7 @@ class DryRun:
     placements: list[Placement]  # Where the parameters lie.
     parameters: int  # Bytes of the parameters, averaged ones included.
     optimizer: int  # Bytes of the optimiser's moments.
-    batch: int  # Bytes of a device's examples.
+    batch: int  # Bytes of the examples that a device reads.
     activations: int  # Bytes of all that lives between the start and the end of a step.
     collectives: list[Collective]
     flops: float  # Operations of one step on one device, as the compiler counts them.
@@ -63,9 +63,9 @@ class DryRun:
 
 
 def abstract_batch(parts: Parts) -> dict[str, Any]:
-    """Shapes of a batch of the size that the config declares."""
+    """Shapes of what a step reads, for a batch of the size that the config declares."""
     example = first_example(parts.config, parts.train_source)
-    size = parts.config.trainer.batch_size
+    size = parts.examples_read
 
     def shape(value: Any) -> jax.ShapeDtypeStruct:
         value = np.asarray(value)

@@ -185,6 +185,10 @@ def print_overview(parts: Parts, workdir: Workdir, eval_examples: int) -> None:
     devices = jax.devices()
     kind = f"{len(devices)} x {devices[0].device_kind}"
     axes = ", ".join(f"{axis} {size}" for axis, size in parts.mesh.shape.items())
+    made_of = parts.examples_read // trainer.batch_size
+    passes = f"{parts.num_epochs:.1f} epochs"
+    if made_of > 1:
+        passes += f", the data passed {made_of * parts.num_epochs:.1f} times, {made_of} mixed to 1"
     print(
         f"experiment  {config.name}\n"
         f"workdir     {workdir.path}\n"
@@ -193,7 +197,7 @@ def print_overview(parts: Parts, workdir: Workdir, eval_examples: int) -> None:
         f"data        {len(parts.train_source):,} examples to train on, "
         f"{eval_examples:,} in {trainer.eval_split}\n"
         f"training    {parts.num_steps:,} steps of {trainer.batch_size} examples "
-        f"({parts.num_epochs:.1f} epochs), seed {trainer.seed}",
+        f"({passes}), seed {trainer.seed}",
         flush=True,
     )
 
@@ -225,17 +229,15 @@ def _placement(sharding: Any) -> str:
 
 def draw_run_curves(config: ExperimentConfig, workdir: Workdir) -> None:
     """Draws the picture; a run that has come to its end does not fail for want of it."""
-    from perceiver_jax.report.curves import draw_curves
+    from perceiver_jax.report.curves import draw_curves, training_loss_note
 
-    # Of the tasks' fields the one that makes training and evaluation losses differ.
-    smoothing = getattr(config.task, "label_smoothing", 0.0)
     try:
         draw_curves(
             workdir.metrics_path,
             workdir.curves_path,
             title=config.name,
             headline=config.task.headline,
-            train_note=f"label smoothing {smoothing:g}" if smoothing > 0 else None,
+            train_note=training_loss_note(config.task),
         )
     except UserError as error:
         print(f"no curves: {error}")

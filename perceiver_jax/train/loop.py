@@ -172,7 +172,7 @@ def _train(
         return train_batches(
             config.data,
             parts.train_source,
-            batch_size=trainer.batch_size,
+            batch_size=parts.examples_read,
             seed=trainer.seed,
             start_step=start,
             stop_step=stop,

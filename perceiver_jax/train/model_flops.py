@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from perceiver_jax.report.flops import count_flops, total
-from perceiver_jax.tasks.base import Batch, Task
+from perceiver_jax.tasks.base import Batch, Task, training_batch
 from perceiver_jax.train.peak import peak_flops
 from perceiver_jax.train.state import Model, TrainState
 from perceiver_jax.zoo import Model as Perceiver
@@ -31,7 +31,7 @@ def step_flops(model: Model, task: Task, state: TrainState, batch: Batch) -> int
       model: the model.
       task: says what of a batch the model sees.
       state: the training state, or its shapes.
-      batch: the arrays of a whole batch over all devices, or their shapes.
+      batch: the arrays of what a step reads, over all devices, or their shapes.
 
     Returns:
       The operations; None for a model with a loop whose length is not known before it runs.
@@ -53,6 +53,7 @@ def step_flops(model: Model, task: Task, state: TrainState, batch: Batch) -> int
         return task.model_inputs(example).feed(apply, params, model_state, key)
 
     key = jax.eval_shape(lambda: jax.random.key(0))
+    batch = jax.eval_shape(partial(training_batch, task), shapes(dict(batch)), key)
     batch_size = jax.tree.leaves(batch)[0].shape[0]
     example = jax.tree.map(one, dict(batch))
     try:

@@ -70,6 +70,12 @@ def step_key(seed: int, step: jax.typing.ArrayLike) -> jax.Array:
     return jax.random.fold_in(jax.random.split(jax.random.key(seed))[1], step)
 
 
+def batch_key(seed: int, step: jax.typing.ArrayLike) -> jax.Array:
+    """The key with which a step makes its batch out of what was read; see `tasks.MakesBatches`."""
+    # Numbers from 0 on are those of the parts of a batch, for which the model draws.
+    return jax.random.fold_in(step_key(seed, step), 2**31 - 1)
+
+
 @dataclasses.dataclass(frozen=True)
 class StateFactory:
     """Makes the training state, abstractly (for shapes, shardings, restoring) or for real."""

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from perceiver_jax.tasks.base import Batch, Mean, Task
+from perceiver_jax.tasks.base import Batch, Mean, Task, training_batch
 from perceiver_jax.train import mesh as mesh_lib
 from perceiver_jax.train import patterns
 from perceiver_jax.train.frozen import apply_with_frozen, keep_frozen
 from perceiver_jax.train.schedules import Schedule
 from perceiver_jax.train.sharding import gathered
-from perceiver_jax.train.state import Model, TrainState, step_key
+from perceiver_jax.train.state import Model, TrainState, batch_key, step_key
 from perceiver_jax.zoo import Execution, Remat
 
 Metrics = dict[str, jax.Array]  # [] float32 by name, and TAKEN
@@ -63,6 +63,7 @@ def make_train_step(
 
     The state is donated: its memory is used for the next one. Losses are means over the global
     batch, whatever the number of devices, and so are gradients.
+    The batch is what was read; a task may make another of it to train on (`MakesBatches`).
 
     `step` is the number of updates done before. A state that is not at that step is handed back as
     it is, and so is one whose update would not be finite: its metrics then show why. So after a
@@ -130,7 +131,7 @@ def make_gradients(
     mesh: Mesh,
     options: StepOptions = StepOptions(),
 ) -> Callable[[TrainState, Batch], tuple[Any, Any, dict[str, Mean]]]:
-    """Returns the function (state, batch) -> (gradients, next model state, metrics); see above.
+    """Returns the function (state, batch read) -> (gradients, next model state, metrics).
 
     Gradients are those of what trains: frozen parameters have none.
     """
@@ -198,7 +199,29 @@ def make_gradients(
         weight = jnp.maximum(means["loss"].weight, jnp.finfo(jnp.float32).tiny)
         return jax.tree.map(lambda total: total / weight, gradients), model_state, means
 
-    return whole if options.accumulate == 1 else in_parts
+    compute = whole if options.accumulate == 1 else in_parts
+
+    def gradients_of_step(state: TrainState, read: Batch) -> tuple[Any, Any, dict[str, Mean]]:
+        # Before there are parts: what is drawn for an example must not depend on their number.
+        return compute(state, make_batch(task, read, seed=seed, step=state.step, mesh=mesh))
+
+    return gradients_of_step
+
+
+def make_batch(
+    task: Task, read: Batch, *, seed: int, step: jax.typing.ArrayLike, mesh: Mesh
+) -> Batch:
+    """Returns the batch [B, ...] to train on, out of what was read for it, [B * reads, ...].
+
+    Args:
+      task: says how; most train on what is read.
+      read: split over the devices, as the result is.
+      seed: with the step, decides all that is random about it.
+      step: the number of updates done before.
+      mesh: the devices.
+    """
+    batch = training_batch(task, read, batch_key(seed, step))
+    return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, mesh_lib.BATCH))
 
 
 def _split(batch: Batch, parts: int, mesh: Mesh) -> Batch:  # [B, ...] -> [parts, B / parts, ...]

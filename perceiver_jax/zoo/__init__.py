@@ -4,7 +4,12 @@ The configs of the parts are here too, for models of one's own: experiments and 
 no import from `perceiver_jax.model`.
 """
 
-from perceiver_jax.model.baselines import ConvNetConfig
+from perceiver_jax.model.baselines import (
+    BaselineConfig,
+    ConvNetConfig,
+    ResNetConfig,
+    TransformerConfig,
+)
 from perceiver_jax.model.decoders import (
     ClassificationDecoderConfig,
     DecoderConfig,
@@ -43,6 +48,7 @@ from perceiver_jax.zoo.registry import build, get_config, list_models
 __all__ = [
     "AudioConfig",
     "AudioOutputConfig",
+    "BaselineConfig",
     "ClassOutputConfig",
     "ClassificationDecoderConfig",
     "ConvNetConfig",
@@ -68,8 +74,10 @@ __all__ = [
     "ProjectionOutputConfig",
     "QueryConfig",
     "Remat",
+    "ResNetConfig",
     "TiedEmbeddingConfig",
     "TokensConfig",
+    "TransformerConfig",
     "VideoDecoderConfig",
     "build",
     "count",

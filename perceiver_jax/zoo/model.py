@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.model import baselines, perceiver
+from perceiver_jax.model.baselines import BaselineConfig, TransformerConfig
 from perceiver_jax.model.capture import capturing
 from perceiver_jax.model.decoders import DecoderConfig
 from perceiver_jax.model.execution import Execution, running
@@ -24,7 +25,7 @@ from perceiver_jax.model.preprocessors import (
 )
 from perceiver_jax.typing import Captured, Inputs, Outputs, Params, State
 
-ModelConfig = perceiver.PerceiverConfig | baselines.ConvNetConfig
+ModelConfig = perceiver.PerceiverConfig | BaselineConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,9 +131,10 @@ class Model:
 
     def plain(self) -> "Model":
         """The same model computed by the definitions: what counts of operations refer to."""
-        if not isinstance(self.config, perceiver.PerceiverConfig):
-            return self
-        return dataclasses.replace(self, config=dataclasses.replace(self.config, attention="plain"))
+        if isinstance(self.config, perceiver.PerceiverConfig | TransformerConfig):
+            config = dataclasses.replace(self.config, attention="plain")
+            return dataclasses.replace(self, config=config)
+        return self
 
     def example_inputs(self, batch_size: int = 1) -> tuple:
         """Inputs of the model's natural size, as `jax.ShapeDtypeStruct`s: shapes without data."""
@@ -224,7 +226,7 @@ class Model:
 
     def _perceiver_config(self) -> perceiver.PerceiverConfig:
         if not isinstance(self.config, perceiver.PerceiverConfig):
-            raise ValueError("a convolutional network has no latents to encode to or decode from.")
+            raise ValueError(f"a {self.config.what} has no latents to encode to or decode from.")
         return self.config
 
     def _split_masks(
@@ -232,7 +234,7 @@ class Model:
     ) -> tuple[Any, Any, Any]:  # the model's input, the inputs' mask, the outputs' mask
         """Lets the second input of text stand for its masks."""
         config = self.config
-        takes_mask = not isinstance(config, baselines.ConvNetConfig) and isinstance(
+        takes_mask = isinstance(config, perceiver.PerceiverConfig) and isinstance(
             config.preprocessor, TokensConfig
         )
         if len(inputs) == 1:
@@ -258,11 +260,13 @@ class Model:
         ) -> tuple[Outputs, Captured]:
             whole, input_mask, output_mask = self._split_masks(inputs, input_mask)
             query_mask = _chosen_mask(query_mask, output_mask, subsampled_output_points)
-            if isinstance(self.config, baselines.ConvNetConfig):
+            if isinstance(self.config, BaselineConfig):
                 for argument in (input_mask, query_mask, subsampled_output_points):
                     if argument is not None:
-                        raise ValueError("a convolutional network takes no masks and no points.")
-                return baselines.ConvNet(self.config)(whole, is_training=is_training), {}
+                        raise ValueError(f"a {self.config.what} takes no masks and no points.")
+                with capturing(patterns) as captured:
+                    outputs = baselines.make(self.config)(whole, is_training=is_training)
+                return outputs, captured
             with capturing(patterns) as captured:
                 outputs = perceiver.Perceiver(self.config)(
                     whole,
@@ -302,7 +306,7 @@ def count(tree: Params | State) -> int:
 
 
 def _example_inputs(config: ModelConfig, batch_size: int) -> tuple:
-    if isinstance(config, baselines.ConvNetConfig):
+    if isinstance(config, BaselineConfig):
         return (_struct(batch_size, *config.shape, config.channels),)
     preprocessor = config.preprocessor
     if isinstance(preprocessor, TokensConfig):

@@ -7,7 +7,7 @@ from typing import Any
 
 from perceiver_jax import config as config_lib
 from perceiver_jax.errors import ModelError
-from perceiver_jax.zoo import iclr, icml, released
+from perceiver_jax.zoo import baselines, iclr, icml, released
 from perceiver_jax.zoo.model import Model, ModelConfig
 from perceiver_jax.zoo.recognise import Undetermined
 
@@ -74,6 +74,12 @@ _MODELS: Mapping[str, Callable[[], ModelConfig]] = {
         iclr.table10, "mel", latent_channels=512, query=False
     ),
     "perceiver_io_table10_io_mel": partial(iclr.table10, "mel", latent_channels=1024, query=True),
+    # What the Perceiver is compared with.
+    "baseline_resnet50": baselines.resnet50,
+    "baseline_resnet50_fourier": partial(baselines.resnet50, fourier=True),
+    "baseline_vit_b16": baselines.vit_b16,
+    "baseline_vit_b16_fourier": partial(baselines.vit_b16, fourier=True),
+    "baseline_transformer_64": baselines.transformer_64,
 }
 
 

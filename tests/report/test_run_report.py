@@ -276,7 +276,7 @@ def test_no_attention_and_no_paper(conv_run: Path) -> None:
     found = parse((conv_run / "report.html").read_text())
     assert _titles(found) == [each for each in TITLES if each != "Attention"]
     footer = found.all("footer")[0].text()
-    assert "Attention, because a convolutional network has no attention to show." in footer
+    assert "Attention, because a convolutional network has no cross-attends to show." in footer
     assert "not in any paper" in found.section("Result").text()
     assert "Not in any paper" in found.section("Configuration").text()
 

@@ -101,3 +101,54 @@ def test_predictions_agree_with_the_metrics():
     np.testing.assert_allclose(metrics["top_3"].value, right.any(axis=1).mean(), rtol=1e-6)
     loss = -np.log(np.asarray(found.label_probabilities)).mean()
     np.testing.assert_allclose(metrics["loss"].value, loss, rtol=1e-5)
+
+
+# As MixUp and CutMix leave them: the second example is mostly its other label.
+_MIXED = {
+    "mixed_label": np.array([3, 3, 2], np.int32),
+    "ratio": np.array([0.75, 0.25, 0.5], np.float32),
+}
+
+
+def test_the_loss_of_mixed_labels() -> None:
+    task = ClassificationConfig(num_classes=4, top_k=3)
+    found = _measure(task, is_training=True, **_MIXED)
+    # log p of the labels 0, 1, 2 and of the others 3, 3, 2, weighed by hand.
+    expected = -(
+        0.75 * math.log(0.5) + 0.25 * math.log(0.1)
+        + 0.25 * math.log(0.2) + 0.75 * math.log(0.4)
+        + math.log(0.25)
+    ) / 3  # fmt: skip
+    assert found["loss"] == pytest.approx(expected, rel=1e-6)
+    # What weighs more is 0, 3 and 2: best, best, and one of four that tie.
+    assert found["top_1"] == pytest.approx(2 / 3) and found["top_3"] == pytest.approx(1.0)
+
+
+def test_the_loss_of_mixed_labels_that_are_smoothed() -> None:
+    task = ClassificationConfig(num_classes=4, top_k=None, label_smoothing=0.2)
+    targets = np.array([[0.75, 0, 0, 0.25], [0, 0.25, 0, 0.75], [0, 0, 1, 0]])
+    targets = 0.8 * targets + 0.2 / 4
+    np.testing.assert_allclose(targets.sum(axis=1), 1)
+    expected = -(targets * np.log(_PROBABILITIES)).sum() / 3
+    found = _measure(task, is_training=True, **_MIXED)
+    assert found["loss"] == pytest.approx(expected, rel=1e-6)
+    mask = np.array([1, 0, 1], np.float32)
+    found = _measure(task, is_training=True, mask=mask, **_MIXED)
+    expected = -(targets * np.log(_PROBABILITIES))[[0, 2]].sum() / 2
+    assert found["loss"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_of_labels_that_weigh_the_same_the_first_counts() -> None:
+    task = ClassificationConfig(num_classes=4, top_k=None)
+    for label, other, right in ((0, 1, 1.0), (1, 0, 0.0)):
+        batch = {
+            "label": np.array([label]), "mixed_label": np.array([other]), "ratio": np.array([0.5]),
+        }  # fmt: skip
+        means = task.measure(jnp.log(_PROBABILITIES[:1]), batch, is_training=True)
+        assert float(means["top_1"].value) == right
+
+
+def test_a_ratio_of_one_is_no_mixing() -> None:
+    task = ClassificationConfig(num_classes=4, top_k=3, label_smoothing=0.1)
+    ones = {**_MIXED, "ratio": np.ones(3, np.float32)}
+    assert _measure(task, is_training=True, **ones) == _measure(task, is_training=True)

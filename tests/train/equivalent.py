@@ -70,7 +70,7 @@ def first_batch(parts: Parts) -> dict[str, np.ndarray]:
     batches = train_batches(
         parts.config.data,
         parts.train_source,
-        batch_size=parts.config.trainer.batch_size,
+        batch_size=parts.examples_read,
         seed=parts.config.trainer.seed,
         start_step=0,
         stop_step=1,
@@ -86,7 +86,7 @@ def five_steps(parts: Parts) -> tuple[list[float], dict[str, np.ndarray]]:
     batches = train_batches(
         parts.config.data,
         parts.train_source,
-        batch_size=trainer.batch_size,
+        batch_size=parts.examples_read,
         seed=trainer.seed,
         start_step=0,
         stop_step=STEPS,

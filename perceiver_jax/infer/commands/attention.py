@@ -37,7 +37,7 @@ def run(loaded: "LoadedModel", inputs: list[str], report: "Report") -> None:
     from perceiver_jax import zoo
 
     out_dir = report.require_out_dir("Pictures of attention")
-    assert not isinstance(loaded.config, zoo.ConvNetConfig)
+    assert not isinstance(loaded.config, zoo.BaselineConfig)
     preprocessor = loaded.config.preprocessor
     if isinstance(preprocessor, zoo.ImageConfig):
         _images(loaded, inputs, report, out_dir)
@@ -119,7 +119,7 @@ def _signals(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir
     from perceiver_jax.errors import DataError
     from perceiver_jax.infer import attention_maps, attention_plots, signal_files
 
-    assert not isinstance(loaded.config, zoo.ConvNetConfig)
+    assert not isinstance(loaded.config, zoo.BaselineConfig)
     preprocessor = loaded.config.preprocessor
     stems = distinct([Path(path).stem for path in inputs])
     for path, stem in zip(inputs, stems, strict=True):

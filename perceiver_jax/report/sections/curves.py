@@ -7,6 +7,7 @@ import numpy as np
 
 from perceiver_jax.report.charts import Series, chart, legend
 from perceiver_jax.report.context import Context
+from perceiver_jax.report.curves import training_loss_note
 from perceiver_jax.report.markup import Markup, element, join, note
 from perceiver_jax.report.numbers import compact
 from perceiver_jax.report.page import NotShown, Section
@@ -94,9 +95,8 @@ def _train_only(context: Context, name: str) -> list[Series]:
 
 
 def _train_label(run: Run) -> str:
-    # Of the tasks' fields the one that makes training and evaluation losses differ.
-    smoothing = getattr(run.config.task, "label_smoothing", 0.0)
-    return f"train (label smoothing {smoothing:g})" if smoothing > 0 else "train"
+    apart = training_loss_note(run.config.task)
+    return f"train ({apart})" if apart else "train"
 
 
 def _last(context: Context, name: str, show: Callable[[float], str] | None = None) -> str:

@@ -1,12 +1,16 @@
 """The convolutional baseline: a plain network, which an input permutation does reach."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import perceiver_jax
-from perceiver_jax.model.baselines import ConvNetConfig
+from perceiver_jax import zoo
+from perceiver_jax.model import baselines, preprocessors
+from perceiver_jax.model.baselines import ConvNetConfig, pixels
 from perceiver_jax.model.position_encoding import FourierConfig
 from tests.random_params import model_params
 
@@ -23,15 +27,31 @@ def logits(config, images=IMAGES):
 
 
 def test_permutation_is_that_of_the_pixels():
-    permuted = ConvNetConfig(**{**vars(CONFIG), "permutation_seed": 4})
+    permuted = dataclasses.replace(CONFIG, permutation_seed=4)
     order = np.random.RandomState(4).permutation(35)
     by_hand = IMAGES.reshape(2, 35, 1)[:, order].reshape(IMAGES.shape)
     np.testing.assert_allclose(logits(permuted), logits(CONFIG, by_hand), atol=1e-6)
     assert not np.allclose(logits(permuted), logits(CONFIG), atol=1e-3)
 
 
+@pytest.mark.parametrize("seed", [None, 4])
+def test_pixels_are_the_inputs_of_a_perceiver(seed):
+    """The same channels in the same order, permuted or not: both papers' FF rows compare these."""
+    config = dataclasses.replace(CONFIG, position=FourierConfig(2), permutation_seed=seed)
+    ours = pixels.positioned(config, jnp.asarray(IMAGES)).dense()
+    image = zoo.ImageConfig((5, 7), channels=1, position=FourierConfig(2), permutation_seed=seed)
+
+    def elements(images):
+        return preprocessors.ImagePreprocessor(image)(images).features
+
+    import haiku as hk
+
+    (theirs, _) = hk.transform_with_state(elements).apply({}, {}, None, jnp.asarray(IMAGES))
+    np.testing.assert_array_equal(np.asarray(ours).reshape(theirs.shape), theirs)
+
+
 def test_positions_are_further_channels():
-    positioned = ConvNetConfig(**{**vars(CONFIG), "position": FourierConfig(2)})
+    positioned = dataclasses.replace(CONFIG, position=FourierConfig(2))
     params, _ = perceiver_jax.build(positioned).abstract_params()
     assert params["conv_net/conv2_d"]["w"].shape == (3, 3, 1 + 10, 2)
     # Two pairs of convolutions and two linear layers, each with a bias.
@@ -60,3 +80,8 @@ def test_what_a_convolutional_network_cannot_do_is_refused():
     with pytest.raises(ValueError, match="takes no masks"):
         model.apply(params, state, None, images, input_mask=jnp.ones((2, 35)))
     assert model.apply(params, state, None, images, capture=True)[2] == {}
+
+
+def test_a_config_of_no_baseline_is_named():
+    with pytest.raises(TypeError, match="BaselineConfig is the config of no baseline"):
+        baselines.make(baselines.BaselineConfig((5, 7), 3))
