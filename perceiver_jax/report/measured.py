@@ -168,7 +168,7 @@ def _measure(run: Run, table: ResultTable | None, *remarks: str) -> Measurement:
         value = None
         said.append(f"its evaluation has no {metric!r}" if result else "no evaluation yet")
     if run.final is None:
-        total = run.num_steps()
+        total = run.config.trainer.num_steps  # Of epochs, only the data set could tell.
         said.append(f"not complete: step {run.step:,}" + (f" of {total:,}" if total else ""))
     step = result.get("step")
     has_checkpoint = step is not None and (run.path / "checkpoints" / str(step)).is_dir()
