@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from perceiver_jax import zoo
+from perceiver_jax.data.images.resize import resize
 from perceiver_jax.errors import ModelError
 from perceiver_jax.infer import class_names
 from perceiver_jax.infer.loaded import LoadedModel
-from perceiver_jax.data.images.resize import resize
 from perceiver_jax.typing import Params
 
 _TABLE = "trainable_position_encoding"

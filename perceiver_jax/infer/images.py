@@ -1,8 +1,8 @@
 """Image files to the arrays that the released classifiers were trained on (Perceiver IO, App. A).
 
-Reading, the centre crop of the evaluation, bicubic resizing and normalisation, by the functions that
-training uses too (perceiver_jax/data/images). Models trained elsewhere may have been given other
-values, or greyscale; see `scale`.
+Reading, the centre crop of the evaluation, bicubic resizing and normalisation, by the functions
+that training uses too (perceiver_jax/data/images). Models trained elsewhere may have been given
+other values, or greyscale; see `scale`.
 """
 
 from collections.abc import Iterable, Sequence

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from perceiver_jax.data.images.resize import resize_uint8
 from perceiver_jax.errors import DataError, require
 from perceiver_jax.infer.pictures import crop_to_aspect
-from perceiver_jax.data.images.resize import resize_uint8
 
 if TYPE_CHECKING:
     import av

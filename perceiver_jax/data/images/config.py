@@ -1,4 +1,4 @@
-"""The `DataConfig` of labelled still images: which, and what is done to each before a model reads it.
+"""The `DataConfig` of labelled still images: which, and what is done to them for a model.
 
 Training: a random crop, a flip, RandAugment on the 8-bit crop, bicubic resizing, normalisation, in
 that order (Perceiver IO, App. A.1, as released). Evaluation: the central crop, resizing,

@@ -25,6 +25,10 @@ SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".
 TEST_FOLDERS = ("val", "validation", "test")
 _NOISE = ("thumbs.db", "desktop.ini")  # Left by file managers; hidden files are passed over too.
 _NAMED = 5  # So many are listed in an error.
+_NO_TRAIN = (
+    " To test a model where the training images are not, say which class is which with "
+    "--config.data.images.label_file."
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,7 +67,7 @@ class FolderConfig:
         if self.label_file is not None:
             labels = read_labels(self.label_file)
         else:
-            labels = Labels.in_order(_folders(train, "of the classes"))
+            labels = Labels.in_order(_folders(train, "of the classes", _NO_TRAIN))
         folder = train if split != "test" else os.path.join(root, self._test_folder(root))
         images = _list_images(folder, labels, channels, self.exif)
         if split == "test":
@@ -199,9 +203,8 @@ def _check_classes(folder: str, found: Sequence[str], labels: Labels) -> None:
     missing = [name for name in labels.folders if name not in present]
     if unknown:
         raise DataError(
-            f"{folder} has {_count(len(unknown), 'class folder')} that {labels.origin} "
-            f"{'has' if labels.from_file else 'have'} not: {_listed(unknown)}. Take them away, or "
-            f"add them to {labels.origin}."
+            f"{folder} has {_count(len(unknown), 'class folder')} that {labels.origin} has not: "
+            f"{_listed(unknown)}. Take them away, or add them to {labels.origin}."
         )
     if missing:
         raise DataError(
@@ -211,14 +214,15 @@ def _check_classes(folder: str, found: Sequence[str], labels: Labels) -> None:
         )
 
 
-def _folders(path: str, what: str) -> tuple[str, ...]:
+def _folders(path: str, what: str, mend: str = "") -> tuple[str, ...]:
     """Lists the folders in a folder, sorted; nothing else may be in it."""
     if not os.path.isdir(path):
         raise DataError(
             f"the folder {what}, {path}, does not exist{_nearest(path)}; it should have a folder "
-            "for each class, with the images of that class."
+            f"for each class, with the images of that class.{mend}"
         )
-    folders, files = [], []
+    folders: list[str] = []
+    files: list[str] = []
     for entry in _entries(path):
         (folders if entry.is_dir() else files).append(entry.name)
     if files and not folders:
@@ -229,8 +233,8 @@ def _folders(path: str, what: str) -> tuple[str, ...]:
     if files:
         raise DataError(
             f"{path} has {_count(len(files), 'file')} beside the folders of the classes: "
-            f"{_listed(sorted(files))}. Move images into the folder of their class, and other files "
-            "away."
+            f"{_listed(sorted(files))}. Move images into the folder of their class, and other "
+            "files away."
         )
     if not folders:
         raise DataError(
@@ -250,7 +254,8 @@ def _image_names(path: str) -> list[bytes]:
             others.append(entry.name)
     if others:
         raise DataError(
-            f"{path} has {_count(len(others), 'entry', 'entries')} that are no image files "
+            f"{path} has {_count(len(others), 'entry', 'entries')} that "
+            f"{'is no image file' if len(others) == 1 else 'are no image files'} "
             f"({', '.join(SUFFIXES)}): {_listed(sorted(others))}. Take them away; folders in the "
             "folder of a class are not read."
         )

@@ -31,11 +31,6 @@ class Labels:
         """Labels folders as they come, with their own names."""
         return cls(tuple(folders), tuple(folders))
 
-    @property
-    def from_file(self) -> bool:
-        """Whether a label file was read."""
-        return self.origin != "train/"
-
 
 def read_labels(path: str) -> Labels:
     """Reads a label file.
@@ -85,8 +80,6 @@ def _from_json(text: str, path: str) -> Labels:
     if [labels[folder] for folder in ordered] != list(range(len(ordered))):
         raise DataError(
             f"{wanted}, each label from 0 to {len(labels) - 1} once; the {len(labels)} classes "
-            f"have {sorted(labels.values())[:10]}"
-            + (", ..." if len(labels) > 10 else "")
-            + "."
+            f"have {sorted(labels.values())[:10]}" + (", ..." if len(labels) > 10 else "") + "."
         )
     return Labels(tuple(ordered), tuple(ordered), path)

@@ -16,7 +16,8 @@ def normalize(
     stddev: Sequence[float] = STDDEV,  # [c]
 ) -> np.ndarray:  # [..., c], float32
     """Subtracts the mean and divides by the deviation, each channel by itself."""
-    return (image.astype(np.float32) - np.float32(mean)) / np.float32(stddev)
+    centred = image.astype(np.float32) - np.asarray(mean, np.float32)
+    return centred / np.asarray(stddev, np.float32)
 
 
 def denormalize(
@@ -25,5 +26,5 @@ def denormalize(
     stddev: Sequence[float] = STDDEV,  # [c]
 ) -> np.ndarray:  # [..., c], uint8
     """The inverse of `normalize`, rounded and clipped, for display."""
-    values = image * np.float32(stddev) + np.float32(mean)
+    values = image * np.asarray(stddev, np.float32) + np.asarray(mean, np.float32)
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)

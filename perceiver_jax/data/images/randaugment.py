@@ -139,9 +139,7 @@ def _solarize_add(image: "Image.Image", by: Strength, rng: np.random.Generator) 
     return _mapped(image, lambda value: np.where(value < 128, value + added, value))
 
 
-def _mapped(
-    image: "Image.Image", function: Callable[[np.ndarray], np.ndarray]
-) -> "Image.Image":
+def _mapped(image: "Image.Image", function: Callable[[np.ndarray], np.ndarray]) -> "Image.Image":
     """Maps every value 0..255 of every channel, clipping what comes out."""
     table = np.clip(function(np.arange(256)), 0, 255)
     return image.point(table.tolist() * len(image.getbands()))
@@ -151,9 +149,7 @@ def _affine(image: "Image.Image", coefficients: tuple[float, ...]) -> "Image.Ima
     """Takes for each pixel (x, y) the one nearest (a x + b y + c, d x + e y + f)."""
     from PIL import Image
 
-    return image.transform(
-        image.size, Image.Transform.AFFINE, coefficients, fillcolor=_grey(image)
-    )
+    return image.transform(image.size, Image.Transform.AFFINE, coefficients, fillcolor=_grey(image))
 
 
 def _grey(image: "Image.Image", value: int = _GREY) -> int | tuple[int, ...]:
@@ -188,9 +184,17 @@ OPERATIONS: dict[str, _Operation] = {  # By name, in the released order.
     "SolarizeAdd": _solarize_add,
 }
 ALL_OPERATIONS = tuple(OPERATIONS)
-# Those that leave a digit what it is: none inverts it, cuts much of it off, or, on the black ground
-# of a digit, changes nothing or everything.
-DIGIT_SAFE_OPERATIONS = ("Rotate", "Brightness", "Sharpness", "ShearX", "ShearY", "TranslateX", "TranslateY")
+# Those that leave a digit a digit: none inverts it or covers a part of it. `translate` must be chosen
+# for its size too.
+DIGIT_SAFE_OPERATIONS = (
+    "Rotate",
+    "Brightness",
+    "Sharpness",
+    "ShearX",
+    "ShearY",
+    "TranslateX",
+    "TranslateY",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -82,15 +82,12 @@ def resize(
     if image.ndim != 3:
         raise ValueError(f"an image must be [y, x, channels]; got shape {list(image.shape)}.")
     height, width, channels = image.shape
-    resized = image.astype(np.float32)
+    rows = np.asarray(image, np.float32).reshape(height, -1)
     if height != shape[0]:
-        resized = _weights(height, shape[0], method) @ resized.reshape(height, -1)
-        resized = resized.reshape(shape[0], width, channels)
+        rows = _weights(height, shape[0], method) @ rows
     if width != shape[1]:
-        columns = np.ascontiguousarray(resized.transpose(1, 0, 2)).reshape(width, -1)
-        resized = _weights(width, shape[1], method) @ columns
-        resized = resized.reshape(shape[1], shape[0], channels).transpose(1, 0, 2)
-    return np.ascontiguousarray(resized)
+        rows = np.ascontiguousarray((_weights(width, shape[1], method, channels) @ rows.T).T)
+    return rows.reshape(*shape, channels)
 
 
 def resize_uint8(
@@ -109,12 +106,22 @@ def resize_uint8(
 
 
 @functools.lru_cache(maxsize=1024)
-def _weights(old: int, new: int, method: Method) -> Any:  # [new, old], sparse, float32
-    """The matrix that resizes along an axis; crops have a few hundred different sizes."""
+def _weights(old: int, new: int, method: Method, channels: int = 1) -> Any:
+    """The matrix that resizes along an axis, float32 and sparse; made once for each size.
+
+    Sparse products take a tenth of the time of gathering samples with NumPy.
+
+    Returns:
+      [new * channels, old * channels]: each channel is resized by itself.
+    """
     from scipy import sparse
 
     indices, weights = taps(old, new, method)
-    ends = np.arange(0, indices.size + 1, indices.shape[1])
-    return sparse.csr_array(
-        (weights.astype(np.float32).ravel(), indices.ravel(), ends), shape=(new, old)
+    ends = np.arange(0, indices.size + 1, indices.shape[1], dtype=np.int32)
+    matrix = sparse.csr_array(
+        (weights.astype(np.float32).ravel(), indices.astype(np.int32).ravel(), ends),
+        shape=(new, old),
     )
+    if channels == 1:
+        return matrix
+    return sparse.csr_array(sparse.kron(matrix, sparse.eye_array(channels, dtype=np.float32)))

@@ -1,7 +1,7 @@
 """Image classification sets of TensorFlow Datasets, read without TensorFlow.
 
-TFDS writes a set once, with TensorFlow (docs/data.md has the command); in the format ArrayRecord its
-examples can be read in any order, and that needs neither TensorFlow nor TFDS's code for the set.
+TFDS writes a set once, with TensorFlow (docs/data.md has the command); in the format ArrayRecord
+its examples can be read in any order, and that needs neither TensorFlow nor TFDS's code for the set.
 Images are decoded by decode.py, as those of every other set.
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from perceiver_jax.data.images import prepare
 from perceiver_jax.data.images.decode import check_channels, decode
 from perceiver_jax.data.images.raw import (
     RawExample,
@@ -21,8 +22,6 @@ from perceiver_jax.data.images.raw import (
     check_split,
 )
 from perceiver_jax.errors import ConfigError, DataError, require
-
-_FORMAT = "array_record"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,35 +96,29 @@ class TfdsConfig:
         data_dir = None if self.data_dir is None else os.path.expanduser(self.data_dir)
         try:
             builder = tfds.core.read_only_builder.builder_from_files(self.name, data_dir=data_dir)
-        except (tfds.core.registered.DatasetNotFoundError, ValueError, OSError) as error:
+        except (tfds.core.DatasetNotFoundError, ValueError, OSError) as error:
             where = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-            reason = "" if isinstance(error, tfds.core.DatasetNotFoundError) else f" ({error})"
+            missing = isinstance(error, tfds.core.DatasetNotFoundError)
+            reason = "" if missing else f" ({str(error).splitlines()[0]})"
             raise DataError(
                 f"{self._what} is not in {where}{reason}. If it is elsewhere, give "
                 f"--config.data.images.data_dir. {self._command(where)}"
             ) from error
         found = builder.info.file_format
-        if found is None or found.value != _FORMAT:
+        if found is None or found.value != prepare.FORMAT:
             raise DataError(
                 f"{self._what} in {builder.data_dir} is stored as "
                 f"{found.value if found else 'an unknown format'}, whose examples cannot be read "
-                f"in any order; {_FORMAT} is needed. "
-                f"{self._command(data_dir or _root_of(builder), ' --overwrite')}"
+                f"in any order; {prepare.FORMAT} is needed. "
+                f"Take it away. {self._command(data_dir or _root_of(builder))}"
             )
         return builder
 
-    def _command(self, data_dir: str, more: str = "") -> str:
+    def _command(self, data_dir: str) -> str:
         """Says how to prepare the set."""
-        manual = " --manual_dir=FOLDER" if self.name.startswith("imagenet2012") else ""
-        tars = (
-            ", FOLDER being where ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar are"
-            if manual
-            else ""
-        )
         return (
-            "Prepare it once, with the packages of the extras data and tensorflow (docs/data.md)"
-            f"{tars}:\n\n    tfds build {self.name} --file_format={_FORMAT}{manual} "
-            f"--data_dir={data_dir}{more}\n"
+            "Prepare it once, with the packages of the extras data and tensorflow (docs/data.md "
+            f"says more):\n\n    {prepare.command(self.name, data_dir)}\n"
         )
 
     def _test_split(self, builder: Any) -> str:
@@ -137,7 +130,7 @@ class TfdsConfig:
         import tensorflow_datasets as tfds
 
         features = builder.info.features
-        image, label = (features.get(name) for name in ("image", "label"))
+        image, label = (features[name] if name in features else None for name in ("image", "label"))
         if not isinstance(image, tfds.features.Image) or not isinstance(
             label, tfds.features.ClassLabel
         ):

@@ -1,9 +1,9 @@
-"""Bicubic resizing against hand-computed weights, OpenCV and PyTorch."""
+"""Resizing against hand-computed weights, TensorFlow, OpenCV and PyTorch."""
 
 import numpy as np
 import pytest
 
-from perceiver_jax.data.images.resize import resize, resize_uint8, taps
+from perceiver_jax.data.images.resize import METHODS, resize, resize_uint8, taps
 from tests.golden_cases import GOLDEN
 
 
@@ -88,7 +88,80 @@ def test_linear_weights_by_hand():
     np.testing.assert_array_equal(indices, [[0, 0], [0, 1], [0, 1], [1, 1]])
     np.testing.assert_allclose(weights[1:3], [[0.75, 0.25], [0.25, 0.75]])
     image = np.array([[[0], [100]]], np.uint8)
-    np.testing.assert_array_equal(resize_uint8(image, (1, 4), "opencv_linear")[0, :, 0], [0, 25, 75, 100])
+    np.testing.assert_array_equal(
+        resize_uint8(image, (1, 4), "opencv_linear")[0, :, 0], [0, 25, 75, 100]
+    )
     # Shrinking reads two samples all the same, at the new pixels' centres.
     row = np.arange(9, dtype=np.float32).reshape(1, 9, 1) ** 2
     np.testing.assert_allclose(resize(row, (1, 3), "opencv_linear")[0, :, 0], [1, 16, 49])
+
+
+@pytest.mark.core
+def test_tensorflow_weights_by_hand():
+    # With a = -1/2 the kernel at distances 1.25, 0.25, 0.75 and 1.75 is -9/128, 111/128, 29/128 and
+    # -3/128. Beyond the border there is nothing: what is left is scaled to sum to 1.
+    indices, weights = taps(8, 16, "tensorflow")
+    kernel = np.array([-9, 111, 29, -3]) / 128
+    np.testing.assert_allclose(weights[5], kernel, atol=1e-12)
+    np.testing.assert_allclose(weights[4], kernel[::-1], atol=1e-12)
+    assert indices[5].tolist() == [1, 2, 3, 4] and indices[4].tolist() == [0, 1, 2, 3]
+    # The first new sample is at -0.25: of the old ones at -2, -1, 0 and 1, two are there.
+    np.testing.assert_allclose(weights[0], [0, 0, 111 / 102, -9 / 102], atol=1e-12)
+    np.testing.assert_allclose(weights[1], [0, 111 / 137, 29 / 137, -3 / 137], atol=1e-12)
+    np.testing.assert_allclose(weights[15], weights[0][::-1], atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("old", "new"), [(1, 7), (2, 5), (3, 3), (224, 224), (500, 224), (17, 2)])
+def test_weights_sum_to_1_and_read_inside(method, old, new):
+    indices, weights = taps(old, new, method)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-12)
+    assert indices.min() >= 0 and indices.max() < old
+    constant = resize(np.full((old, old, 3), 93, np.uint8), (new, new), method)
+    np.testing.assert_allclose(constant, 93, rtol=2e-6)
+
+
+def test_tensorflow_halving_takes_four_samples_and_no_average():
+    _, weights = taps(8, 4, "tensorflow")
+    np.testing.assert_allclose(weights[1], np.array([-1, 9, 9, -1]) / 16)
+    # A tenth of the size: black lines between the samples are not seen at all.
+    lines = np.full((1, 80, 1), 255, np.uint8)
+    lines[0, 0::10] = lines[0, 1::10] = 0
+    np.testing.assert_allclose(resize(lines, (1, 8), "tensorflow"), 255, rtol=1e-6)
+
+
+def test_tensorflow_overshoots():
+    edge = np.repeat(np.array([0, 255], np.uint8), 4).reshape(1, 8, 1)
+    resized = resize(edge, (1, 16), "tensorflow")[0, :, 0]
+    # Across the edge, at a quarter from each side: 255 * -3/128, 255 * (-3 + 29) / 128, ...
+    steps = 255 * np.array([-3, -12, 26, 99 + 3, 128 + 12, 131]) / 128
+    np.testing.assert_allclose(
+        resized[[5, 6, 7]], [255 * -3 / 128, 255 * -9 / 128 - 0, 255 * 26 / 128], rtol=1e-5
+    )
+    np.testing.assert_allclose(resized[8:11], 255 - resized[7:4:-1], rtol=1e-5)
+    assert resized.min() < 0 and resized.max() > 255 and len(steps) == 6
+
+
+def test_one_axis_after_the_other():
+    rng = np.random.default_rng(4)
+    image = rng.integers(0, 256, (13, 7, 3), dtype=np.uint8)
+    for method in METHODS:
+        y, x = (np.zeros((new, old)) for new, old in ((5, 13), (11, 7)))
+        for matrix in (y, x):
+            indices, weights = taps(matrix.shape[1], matrix.shape[0], method)
+            np.add.at(matrix, (np.arange(len(indices))[:, None], indices), weights)
+        expected = np.einsum("Yy,Xx,yxc->YXc", y, x, image.astype(np.float64))
+        found = resize(image, (5, 11), method)
+        assert found.dtype == np.float32 and found.flags.c_contiguous
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_as_tensorflow():
+    # Made with TensorFlow 2.21: tf.image.resize(image, shape, "bicubic"), and the same of crops.
+    with np.load(GOLDEN / "resize_tensorflow.npz") as file:
+        names = sorted({key.split("/")[0] for key in file.files})
+        assert len(names) >= 4
+        for name in names:
+            image, expected = file[f"{name}/image"], file[f"{name}/resized"]
+            found = resize(image, expected.shape[:2], "tensorflow")
+            np.testing.assert_allclose(found, expected, atol=2e-3)
