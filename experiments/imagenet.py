@@ -5,7 +5,7 @@
     python -m perceiver_jax.report --paper_table=imagenet --workdirs=DIR,DIR
 
 The data are ILSVRC2012: 1,281,167 images to train, 50,000 to test, prepared once by
-tensorflow-datasets as array_record (docs/imagenet.md). An ImageFolder tree does as well, with any
+tensorflow-datasets as array_record (docs/data.md). An ImageFolder tree does as well, with any
 number of classes:
 
     --config.data.images=folder --config.data.images.path=DIR
@@ -533,9 +533,9 @@ def transformer_64() -> ExperimentConfig:
         python -m perceiver_jax.train --config=experiments/imagenet.py:transformer_64 --workdir=DIR
 
     Its layer is that of the latent tower. Open: number and width of the layers and all of the
-    training, "swept" in the paper. Here one tower of the Perceiver, which costs as much as the
-    whole Perceiver does (`perceiver_jax.zoo.baselines`), and the Perceiver's recipe. Images are
-    augmented at 224 x 224 and averaged down on the device.
+    training, which the paper searched for. Here one tower of the Perceiver, which costs as much
+    as the whole Perceiver does (`perceiver_jax.zoo.baselines`), and the Perceiver's recipe. Images
+    are augmented at 224 x 224 and averaged down on the device.
     """
     return experiment(
         "transformer_64",

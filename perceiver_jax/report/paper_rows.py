@@ -93,6 +93,14 @@ _CONFIG_B_NOTE = (
     "The parameters of both models of config B are those of 16 layers, which the paper describes, "
     "the operations those of 12. It does not state the number of latents; 512 here."
 )
+_MULTIPLY_ADDS_NOTE = (
+    "Printed from the literature, which counts a multiply-add as one operation; the paper counts "
+    "two everywhere else (App. D). Half of ours is 4.1B."
+)
+_VIT_NOTE = (
+    "That of 384 x 384 pixels, of which half of the alternative, its multiply-adds, is 55.5B. At "
+    "224 x 224 half of ours is 17.6B. As for ResNet-50, the literature counts multiply-adds."
+)
 _PIXELS = {"preprocessor.prep": "pixels", "preprocessor.prep_channels": None}
 _TABLE_10_NOTE = (
     "The parameters of this table are those of cross-attends as wide as the latents, its "
@@ -200,6 +208,27 @@ ROWS: tuple[Row, ...] = (
                 _VIDEO_1024,
                 Alternative("with 392 latents", model="perceiver_io_table4_176x"),
                 Alternative("with 196 latents", model="perceiver_io_table4_352x"),
+            ),
+        ),
+    ),
+    Row(
+        "Perceiver IO, Table 7",
+        "ResNet-50",
+        "baseline_resnet50",
+        Figure("26M"),
+        Figure("4.1B", _MULTIPLY_ADDS_NOTE, misprint=True),
+    ),
+    Row(
+        "Perceiver IO, Table 7",
+        "ViT-B/16",
+        "baseline_vit_b16",
+        Figure("86M"),
+        Figure(
+            "55.4B",
+            _VIT_NOTE,
+            misprint=True,
+            alternatives=(
+                Alternative("with images of 384 x 384", overrides={"shape": (384, 384)}),
             ),
         ),
     ),

@@ -39,8 +39,8 @@ def transformer_64() -> TransformerConfig:
     """The Transformer on images made smaller to 64 x 64, a token a pixel: 57.0 % (Table 2).
 
     Its layers are those of the Perceiver's latent tower (Sec. 4.1). Open: all sizes, which were
-    "swept" and are printed nowhere; how images are made smaller; how logits are made. Here it is
-    the Perceiver's tower once: 6 layers of 1,024 channels. Over 4,096 tokens they cost what the
+    searched for and are printed nowhere; how images are made smaller; how logits are made. Here it
+    is the Perceiver's tower once: 6 layers of 1,024 channels. Over 4,096 tokens they cost what the
     whole Perceiver does, 0.73T FLOPs beside 0.71T, for about its parameters, 39.1M beside 44.9M;
     its 48 layers would cost 5.8T. Pixels are means over areas, the features go up to the Nyquist
     frequency of 64 samples, and the mean of the tokens is projected, as the Perceiver's latents

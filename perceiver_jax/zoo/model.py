@@ -265,8 +265,8 @@ class Model:
                     if argument is not None:
                         raise ValueError(f"a {self.config.what} takes no masks and no points.")
                 with capturing(patterns) as captured:
-                    outputs = baselines.make(self.config)(whole, is_training=is_training)
-                return outputs, captured
+                    logits = baselines.make(self.config)(whole, is_training=is_training)
+                return logits, captured
             with capturing(patterns) as captured:
                 outputs = perceiver.Perceiver(self.config)(
                     whole,

@@ -124,7 +124,7 @@ def test_rows_and_latents():
 
 
 def test_what_has_no_attention():
-    with pytest.raises(ModelError, match="no attention"):
+    with pytest.raises(ModelError, match="no cross-attends"):
         attention_maps.cross_attends(loaded(zoo.ConvNetConfig((8, 8), 3, 3)), image((8, 8)))
     with pytest.raises(ValueError, match="one example"):
         attention_maps.cross_attends(loaded(rgb_classifier()), np.repeat(image(), 2, axis=0))

@@ -14,6 +14,7 @@ from perceiver_jax.infer.loaded import LoadedModel, check_task, load, tasks_of
 from tests import tiny_models
 from tests.golden_cases import GOLDEN
 from tests.infer.tiny_loaded import loaded, rgb_classifier
+from tests.model.baselines import tiny
 
 
 def images(number, shape=(6, 5)):
@@ -146,6 +147,17 @@ def test_models_of_other_inputs_are_refused():
     assert classify.image_shape(small) == (8, 8)
     with pytest.raises(ModelError, match="but one size"):
         classify.at_resolution(LoadedModel(perceiver_jax.build(small), {}, {}), (9, 9))
+
+
+def test_a_baseline_with_batch_norm_classifies():
+    resnet = loaded(dataclasses.replace(tiny.RESNET, channels=3), ("a", "b", "c"))
+    assert tasks_of(resnet.config) == ("classify",)
+    assert classify.image_shape(resnet.config) == (16, 24)
+    (predictions,) = classify.classify(resnet, images(1, (16, 24)), top_k=3)
+    assert {each.name for each in predictions} == {"a", "b", "c"}
+    assert sum(each.probability for each in predictions) == pytest.approx(1)
+    with pytest.raises(ModelError, match="a ResNet that classifies images cannot do --task=flow"):
+        check_task(resnet.config, "flow")
 
 
 def test_what_models_can_do():

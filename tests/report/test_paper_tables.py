@@ -6,6 +6,7 @@ import pytest
 
 from perceiver_jax.report import models_page
 from perceiver_jax.report.anatomy import CROSS_ATTENDS, DECODER, POSTPROCESSOR, PREPROCESSOR
+from perceiver_jax.report.flops import Flops
 from perceiver_jax.report.paper_rows import ROWS, Alternative, Figure, Row
 from perceiver_jax.report.paper_tables import Anatomies, compare, like, printed_value, render
 from perceiver_jax.zoo import build
@@ -105,6 +106,8 @@ def test_all_figures_of_the_papers(anatomies):
         (io + "App. H", "optical flow, 368 x 496 (released)", "params"),
         (io + "App. H", "optical flow, 368 x 496 (released)", "FLOPs"),
         (io + "App. I", "video, training (released)", "FLOPs"),
+        (io + "Table 7", "ResNet-50", "FLOPs"),
+        (io + "Table 7", "ViT-B/16", "FLOPs"),
         (io + "Table 7", "config B, 2D Fourier", "FLOPs"),
         (io + "Table 7", "config B, conv + maxpool", "FLOPs"),
         (io + "Table 7", "Perceiver, learned positions", "FLOPs"),
@@ -112,8 +115,10 @@ def test_all_figures_of_the_papers(anatomies):
         (io + "Table 10", "Perceiver IO, mel + video", "params"),
     }
     assert all(results[key].note for key in verdicts["explained"] | verdicts["unexplained"])
-    assert len(verdicts["equal"]) + len(verdicts["close"]) == len(results) - 15
-    assert all(abs(results[key].relative) <= 0.01 for key in verdicts["equal"] | verdicts["close"])
+    assert len(verdicts["equal"]) + len(verdicts["close"]) == len(results) - 17
+    assert all(abs(results[key].relative) <= 0.01 for key in verdicts["close"])
+    # Where only two digits are printed, equal is further off.
+    assert all(abs(results[key].relative) <= 0.02 for key in verdicts["equal"])
 
 
 @pytest.mark.slow
@@ -144,6 +149,15 @@ def test_the_numbers_in_the_notes(anatomies):
     assert round((learned.total_flops.total - fourier.total_flops.total) / 1e9, 1) == 71.9
     assert round(learned.flops[PREPROCESSOR].total / 1e9, 1) == 6.7
     assert learned.elements == (50_176, 512) and fourier.elements == (50_176, 261)
+
+    # Multiply-adds of the baselines.
+    for half, name, overrides in (
+        (4.1, "baseline_resnet50", {}),
+        (17.6, "baseline_vit_b16", {}),
+        (55.5, "baseline_vit_b16", {"shape": (384, 384)}),
+    ):
+        flops = sum((each for each in cost(name, **overrides).flops.values()), Flops())
+        assert round(flops.matmul / 2e9, 1) == half
 
     video = cost("video_autoencoding")
     decoding = (video.flops[DECODER] + video.flops[POSTPROCESSOR]).total

@@ -130,6 +130,7 @@ def _embed(config: TransformerConfig, image: pixels.Pixels) -> jax.Array:  # [b,
     content = patches.space_to_depth(image.content, spatial_block=side)
     positions = patches.space_to_depth(image.positions[None], spatial_block=side)
     w, b = linear.parameters(content.shape[-1] + positions.shape[-1], content.dtype)
+    assert b is not None
     # The channels of a patch are those of its pixels, one pixel after another.
     by_pixel = w.reshape(side**2, -1, w.shape[-1])
     split = image.content.shape[-1]
