@@ -5,8 +5,8 @@
 Reads JPEG files of about ImageNet's size (500 x 375 pixels, quality 90), and makes of each what
 `ImagesConfig` makes of it in training: the released ImageNet recipe at 224 x 224. Every stage is a
 call of the pipeline's own parts; all of them together are compared with `ImagesConfig.augment`,
-which must give the same pixels. Beside it stands what Pillow's decoder does alone, on the same bytes
-in the same rounds. Medians of the rounds, in one thread; other programs on the machine count.
+which must give the same pixels. Beside it stands what Pillow's decoder does alone, on the same
+bytes in the same rounds. Medians of the rounds, in one thread; other programs slow it down.
 
 The photographs are those that scikit-image ships, cut and scaled down to that size. They are not
 ImageNet's: how long a file takes to decode depends on what is in it. The table gives the mean size
@@ -93,9 +93,7 @@ def write_images(folder: Path, count: int, quality: int) -> FolderConfig:
         width, height = int(SIZE[0] * scale), int(SIZE[1] * scale)
         left = int(rng.integers(image.width - width + 1))
         top = int(rng.integers(image.height - height + 1))
-        cut = image.resize(
-            SIZE, Image.Resampling.LANCZOS, (left, top, left + width, top + height)
-        )
+        cut = image.resize(SIZE, Image.Resampling.LANCZOS, (left, top, left + width, top + height))
         for split in ("train", "val"):
             path = folder / split / name / f"{number:04}.JPEG"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -240,9 +238,9 @@ def render(result: Result, *, markdown: bool) -> str:
     verdict = "reached" if main >= TARGET else "missed"
     return (
         f"{result.images} files of {SIZE[0]} x {SIZE[1]} pixels and {result.file_size / 1000:.0f} "
-        f"kB (photographs of scikit-image, JPEG quality {result.quality}), median of {result.repeats} "
-        f"rounds, one thread.\n\n{table}\n\nDecoding and resizing take {main:.0%} of the time; the "
-        f"target of at least {TARGET:.0%} is {verdict}."
+        f"kB (photographs of scikit-image, JPEG quality {result.quality}), median of "
+        f"{result.repeats} rounds, one thread.\n\n{table}\n\nDecoding and resizing take {main:.0%} "
+        f"of the time; the target of at least {TARGET:.0%} is {verdict}."
     )
 
 

@@ -87,9 +87,7 @@ IMAGENET = (
             same_as=(_TABLE_1, "ResNet-50 (FF)"),
         ),
         ResultRow("ResNet-50 (FF), permuted", "39.4", "resnet50_fourier_permuted"),
-        ResultRow(
-            "ViT-B-16 (FF)", "76.7", "vit_b16_fourier", same_as=(_TABLE_1, "ViT-B-16 (FF)")
-        ),
+        ResultRow("ViT-B-16 (FF)", "76.7", "vit_b16_fourier", same_as=(_TABLE_1, "ViT-B-16 (FF)")),
         ResultRow("ViT-B-16 (FF), permuted", "61.7", "vit_b16_fourier_permuted"),
         ResultRow(
             "Transformer (64x64, FF)",

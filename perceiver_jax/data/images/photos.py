@@ -4,9 +4,9 @@
   --size=64        side of the tiles, in pixels
 
 Tiles of ten photographs that the package scikit-image ships; the class is the photograph. Training
-tiles come from its left part, validation tiles from its right one, and none overlap. This shows that
-the way from files to a result works, with no download. It is no benchmark: parts of one photograph
-look alike, so accuracies say nothing about other photographs.
+tiles come from its left part, validation tiles from its right one, and none overlap. This shows
+that the way from files to a result works, with no download. It is no benchmark: parts of one
+photograph look alike, so accuracies say nothing about other photographs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,8 +31,8 @@ MAX_TILES = {"train": 40, "val": 10}  # Of each photograph; large ones would out
 README = f"""Tiles of ten photographs of the package scikit-image (scikit-image.org; its page on
 data names their authors and licences), made by perceiver_jax.data.images.photos. Each class is one
 photograph: train/ has tiles of the left {TRAIN_SHARE:.0%} of it, val/ of the rest, and no two
-overlap. They are there to try the pipeline with. They are no benchmark: parts of one photograph look
-alike.
+overlap. They are there to try the pipeline with. They are no benchmark: parts of one photograph
+look alike.
 """
 
 

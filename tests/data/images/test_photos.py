@@ -26,8 +26,8 @@ def test_tiles_never_overlap() -> None:
     everything = [place for places in found.values() for place in places]
     for (left, top), (other_left, other_top) in combinations(everything, 2):
         assert abs(left - other_left) >= 64 or abs(top - other_top) >= 64
-    assert max(left for left, _ in found["train"]) + 64 <= 315 <= min(
-        left for left, _ in found["val"]
+    assert (
+        max(left for left, _ in found["train"]) + 64 <= 315 <= min(left for left, _ in found["val"])
     )
     assert max(left for left, _ in everything) + 64 <= 451
     assert max(top for _, top in everything) + 64 <= 300
