@@ -33,6 +33,7 @@ CORE = [
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12.8",
     "safetensors>=0.8.0",
+    "scipy>=1.17.1",
     "tqdm>=4.70.1",
 ]
 
@@ -50,14 +51,16 @@ EXTRAS = {
     "photos": ["pillow>=13.0.0", "scikit-image>=0.26.0"],
     # Public data sets, prepared once by TFDS as ArrayRecord and then read without TensorFlow.
     "data": ["array-record>=0.8.6", "pillow>=13.0.0", "tensorflow-datasets>=4.9.10"],
-    # Only `tfds` preparing such a set needs TensorFlow itself; nothing here imports it.
-    "tensorflow": ["tensorflow>=2.20"],
+    # Only preparing such a set (perceiver_jax.data.images.prepare) needs TensorFlow itself, and
+    # the other package, which TFDS imports and does not ask for.
+    "tensorflow": ["importlib_resources>=6.5", "tensorflow>=2.20"],
     # trainer.writers: metrics in other places, beside metrics.jsonl.
     "tensorboard": ["tensorboardX>=2.6.5"],
     "wandb": ["wandb>=0.31"],
     "docs": ["mkdocs-material>=9.6"],
 }
 EXTRAS["dev"] = [
+    *EXTRAS["data"],
     *EXTRAS["digits"],
     *EXTRAS["mnist"],
     *EXTRAS["photos"],

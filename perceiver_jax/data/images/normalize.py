@@ -16,8 +16,12 @@ def normalize(
     stddev: Sequence[float] = STDDEV,  # [c]
 ) -> np.ndarray:  # [..., c], float32
     """Subtracts the mean and divides by the deviation, each channel by itself."""
-    centred = image.astype(np.float32) - np.asarray(mean, np.float32)
-    return centred / np.asarray(stddev, np.float32)
+    # By whole rows: NumPy takes four times as long where its innermost loop is over three channels.
+    *_, width, channels = (1, *image.shape)
+    rows = image.reshape(-1, width * channels).astype(np.float32)
+    rows -= np.tile(np.asarray(mean, np.float32), width)
+    rows /= np.tile(np.asarray(stddev, np.float32), width)
+    return rows.reshape(image.shape)
 
 
 def denormalize(

@@ -1,7 +1,7 @@
 """Image classification sets of TensorFlow Datasets, read without TensorFlow.
 
-TFDS writes a set once, with TensorFlow (docs/data.md has the command); in the format ArrayRecord
-its examples can be read in any order, and that needs neither TensorFlow nor TFDS's code for the set.
+TFDS writes a set once, with TensorFlow (docs/data.md has the command). In the format ArrayRecord
+its examples can be read in any order, and that needs neither TensorFlow nor TFDS's code for it.
 Images are decoded by decode.py, as those of every other set.
 """
 
