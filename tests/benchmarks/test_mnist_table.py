@@ -38,7 +38,11 @@ def test_permuted_inputs_give_the_same_logits_and_others_do_not() -> None:
     assert mnist_table.logit_difference(raw, other, examples=5)[0] > 5e-4 * largest
 
 
-def test_each_variant_is_trained_with_each_seed(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_each_variant_is_trained_with_each_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perceiver_jax.train.loop.draw_run_curves", lambda *_: None)
     config = dataclasses.replace(experiment(), data=DigitsConfig(train_images_per_digit=2))
     config = override(config, {"trainer.num_steps": 1, "trainer.report": False})
     rows = mnist_table.measure({"one": config}, [3, 5], tmp_path)
