@@ -89,11 +89,11 @@ RESNET: Mapping[str, Any] = {
     "model.position.num_bands": 8,
     "model.position.max_resolution": SIZE,
     "model.depth": 18,
-    "model.stem_channels": 32,
+    "model.stem_channels": 16,
     "model.stem_kernel_shape": 3,
     "model.stem_stride": 1,
     "model.blocks_per_group": (1, 1, 1, 1),
-    "model.channels_per_group": (32, 64, 64, 128),
+    "model.channels_per_group": (16, 32, 64, 64),
 }
 
 
