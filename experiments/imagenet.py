@@ -48,15 +48,17 @@ Baselines, Perceiver, Tables 1 and 2; with `_fourier` on RGB and Fourier feature
 
 Small
   smoke                          io_fourier in small, on photographs: minutes on a CPU
+  mnist, mnist_permuted, mnist_resnet, mnist_resnet_permuted    Table 2 on real digits: see mnist.py
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from perceiver_jax import zoo
-from perceiver_jax.config import override
+from perceiver_jax.config import load_experiment, override
 from perceiver_jax.data.images.config import FolderConfig, ImagesConfig, TfdsConfig
 from perceiver_jax.tasks import ClassificationConfig
 from perceiver_jax.tasks.mixing import MixConfig
@@ -71,6 +73,8 @@ from perceiver_jax.train.config import (
     TrainerConfig,
 )
 from perceiver_jax.train.paper import PaperResult
+
+MNIST = Path(__file__).with_name("mnist.py")
 
 PERMUTATION_SEED = 0  # The one permutation of all shuffled variants.
 EPOCH = 1251  # Steps: 1,281,167 images in batches of 1,024.
@@ -660,4 +664,8 @@ VARIANTS: dict[str, Callable[[], ExperimentConfig]] = {
     "transformer_64": transformer_64,
     "transformer_64_permuted": partial(baseline_permuted, transformer_64, 57.0),
     "smoke": smoke,
+    **{
+        name: partial(load_experiment, f"{MNIST}:{name}")
+        for name in ("mnist", "mnist_permuted", "mnist_resnet", "mnist_resnet_permuted")
+    },
 }

@@ -1,7 +1,8 @@
-"""Files that are whole or not there at all."""
+"""Files and folders that are whole or not there at all."""
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,3 +44,32 @@ def make_readable(path: Path) -> None:
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(0o666 & ~mask)
+
+
+@contextlib.contextmanager
+def making_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a temporary folder beside `path`, which gets that name when the block ends well.
+
+    If the block raises, nothing is left.
+
+    Args:
+      path: the folder to make; there must be nothing of that name yet.
+
+    Yields:
+      The folder to write into.
+
+    Raises:
+      UserError: `path` exists, or the file system refuses it.
+    """
+    path = Path(path)
+    if path.exists():
+        raise UserError(f"{path} exists already, and is left as it is; name another folder.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.rename(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

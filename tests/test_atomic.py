@@ -1,10 +1,10 @@
-"""Files that are whole or not there at all."""
+"""Files and folders that are whole or not there at all."""
 
 import os
 
 import pytest
 
-from perceiver_jax.atomic import replacing
+from perceiver_jax.atomic import making_folder, replacing
 from perceiver_jax.errors import UserError
 
 
@@ -38,3 +38,23 @@ def test_what_the_file_system_refuses_is_said_in_words(tmp_path):
     with pytest.raises(UserError, match="y.txt cannot be written: No space left on device"):
         with replacing(tmp_path / "y.txt"):
             raise OSError(28, "No space left on device")
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "new" / "folder"
+    with making_folder(path) as temporary:
+        (temporary / "file").write_text("x")
+        assert temporary.parent == path.parent and not path.exists()
+    assert [each.name for each in path.iterdir()] == ["file"]
+    assert list(path.parent.iterdir()) == [path]
+    with pytest.raises(ZeroDivisionError), making_folder(tmp_path / "other") as temporary:
+        (temporary / "file").write_text("half")
+        raise ZeroDivisionError
+    assert [each.name for each in tmp_path.iterdir()] == ["new"]
+
+
+def test_a_folder_that_exists_is_left_alone(tmp_path):
+    with pytest.raises(UserError, match="exists already, and is left as it is"):
+        with making_folder(tmp_path):
+            raise AssertionError("never begun")
+    assert tmp_path.is_dir()

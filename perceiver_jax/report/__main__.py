@@ -2,12 +2,16 @@
 
   --workdir=DIR                    report.html in DIR: curves, results, mistakes, attention, ...
   --workdir=DIR1 --workdir=DIR2    comparison.html in the folder that holds both
-  --workdir=DIR1,DIR2              the same
+  --workdirs=DIR1,DIR2             the same
   --out=FILE.html                  another file
 
 A page is one file that loads nothing. A run that is not complete has a report too.
+
+  --paper_table=imagenet --workdirs='runs/*'    prints the papers' tables with what was measured
+  ... --markdown, or --json                     as Markdown, or as JSON
 """
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +30,15 @@ def define_flags() -> None:
         "Work directory of a run of `python -m perceiver_jax.train`; several, separated by commas "
         "or each with a flag of its own, are compared.",
     )
+    flags.DEFINE_multi_string("workdirs", None, "The same as --workdir.")
+    flags.DEFINE_string(
+        "paper_table",
+        None,
+        "Prints the papers' tables of this data set (imagenet) with what the runs have measured, "
+        "instead of writing a page. Work directories may be patterns, such as 'runs/*'.",
+    )
+    flags.DEFINE_bool("markdown", False, "Prints the papers' tables as Markdown.")
+    flags.DEFINE_bool("json", False, "Prints the papers' tables as JSON.")
     flags.DEFINE_string("out", None, "The page to write.")
     flags.DEFINE_integer(
         "examples", 2048, "How many examples predictions are made for, at most.", lower_bound=1
@@ -42,7 +55,14 @@ def report_main(argv: Sequence[str]) -> None:
     arguments = flags.FLAGS
     if len(argv) > 1:
         raise UserError(f"Unexpected argument {argv[1]!r}; see --help.")
-    workdirs = [each for given in arguments.workdir or () for each in _split(given)]
+    given = [*(arguments.workdir or ()), *(arguments.workdirs or ())]
+    workdirs = [each for text in given for each in _split(text)]
+    if arguments.paper_table is not None:
+        _print_paper_table(arguments.paper_table, workdirs)
+        return
+    for name in ("markdown", "json"):
+        if arguments[name].value:
+            raise UserError(f"--{name} goes with --paper_table only.")
     if not workdirs:
         raise UserError(
             "Give the work directory of a run, or several to compare them:\n\n"
@@ -58,6 +78,25 @@ def report_main(argv: Sequence[str]) -> None:
     else:
         path = write.write_comparison(workdirs, arguments.out or _beside(workdirs))
     print(path)
+
+
+def _print_paper_table(name: str, workdirs: Sequence[str]) -> None:
+    from absl import flags
+
+    arguments = flags.FLAGS
+    if arguments.out is not None:
+        raise UserError("--out does not go with --paper_table, which prints: redirect it to FILE.")
+    if arguments.markdown and arguments.json:
+        raise UserError("--markdown and --json: choose one of the two.")
+    from perceiver_jax.report import measured, results_table
+    from perceiver_jax.report.paper_results import paper_tables
+
+    tables = paper_tables(name)
+    comparison = measured.compare(tables, measured.find_workdirs(workdirs))
+    if arguments.json:
+        print(json.dumps(results_table.to_json(comparison), indent=2, default=str))
+    else:
+        print(results_table.render(comparison, markdown=arguments.markdown))
 
 
 def _split(given: str) -> list[str]:

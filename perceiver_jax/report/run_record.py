@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from perceiver_jax.errors import CheckpointError
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.environment import read_starts
 from perceiver_jax.train.metrics import read_metrics
@@ -100,20 +101,38 @@ def read_run(workdir: str | Path, label: str | None = None) -> Run:
     """Reads a work directory.
 
     Raises:
-      UserError: it holds no run, or its config cannot be read.
+      UserError: it holds no run, or its config or its result cannot be read.
     """
     path = Path(workdir)
     config = read_config(path)
-    final = None
-    if (path / "final_metrics.json").exists():
-        final = json.loads((path / "final_metrics.json").read_text())
     return Run(
         path=path,
         label=label or config.name,
         config=config,
         entries=read_metrics(path / "metrics.jsonl"),
-        final=final,
+        final=_read_final(path / "final_metrics.json"),
         starts=read_starts(path),
+    )
+
+
+def _read_final(path: Path) -> dict[str, Any] | None:
+    """Returns the result of a run; None where it is not complete."""
+    if not path.exists():
+        return None
+    try:
+        final = json.loads(path.read_text())
+    except ValueError as error:  # No JSON, or no text at all.
+        raise CheckpointError(_damaged(path, str(error))) from error
+    names = ("step", "split", "examples")
+    if not isinstance(final, dict) or not all(name in final for name in names):
+        raise CheckpointError(_damaged(path, f"it must have {', '.join(names)}"))
+    return final
+
+
+def _damaged(path: Path, why: str) -> str:
+    return (
+        f"{path} cannot be read as the result of a run: {why}. Delete it, and run the training "
+        "command again: it evaluates the last checkpoint and writes the file anew."
     )
 
 

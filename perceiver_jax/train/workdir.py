@@ -243,7 +243,7 @@ def read_config(path: str | os.PathLike[str]) -> ExperimentConfig:
         )
     try:
         config = config_lib.from_dict(json.loads(file.read_text()))
-    except (json.JSONDecodeError, ConfigError) as error:
+    except (ValueError, ConfigError) as error:  # ValueError: no JSON, or no text at all
         raise ConfigError(f"{file} cannot be read as a config: {error}") from error
     if not isinstance(config, ExperimentConfig):
         raise ConfigError(f"{file} holds a {type(config).__name__}, not an ExperimentConfig.")

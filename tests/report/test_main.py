@@ -1,5 +1,6 @@
 """python -m perceiver_jax.report: which directories it takes, and where pages go."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -38,12 +39,30 @@ def test_the_command(perceiver_run: Path, conv_run: Path, tmp_path: Path) -> Non
     assert parse(page.read_text()).all("h1")[0].text() == "2 runs compared"
 
 
+def test_the_papers_table(perceiver_run: Path, conv_run: Path) -> None:
+    """Neither run is of a row of the paper: one names another, one none."""
+    workdirs = f"--workdirs={perceiver_run},{conv_run}"
+    done = _run("--paper_table=imagenet", workdirs)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Perceiver, Table 1: ImageNet" in done.stdout and "not run" in done.stdout
+    listed = done.stdout.partition("Runs of no row of these tables")[2]
+    assert "Perceiver <FF> (Perceiver, Table 1) is no row of these tables" in listed
+    assert "in no paper" in listed and "360" in listed
+    done = _run("--paper_table=imagenet", workdirs, "--json")
+    assert len(json.loads(done.stdout)["elsewhere"]) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "Give the work directory of a run, or several to compare them"),
         (["--workdir=nowhere"], "nowhere is no work directory of a run"),
         (["--workdir=x", "y"], "Unexpected argument 'y'"),
+        (["--paper_table=cifar"], "no paper table 'cifar'"),
+        (["--paper_table=imagenet", "--workdirs=nowhere"], "There is no directory 'nowhere'"),
+        (["--paper_table=imagenet", "--out=x.html"], "--out does not go with --paper_table"),
+        (["--paper_table=imagenet", "--json", "--markdown"], "choose one of the two"),
+        (["--workdir=x", "--json"], "--json goes with --paper_table only"),
     ],
 )
 def test_mistakes(arguments: list[str], message: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from perceiver_jax.data.images.crop import EVAL_CROP, RandomCrop, central_box
 from perceiver_jax.data.images.decode import check_channels
 from perceiver_jax.data.images.folder import FolderConfig
+from perceiver_jax.data.images.mnist import MnistConfig
 from perceiver_jax.data.images.normalize import MEAN, STDDEV, denormalize, normalize
 from perceiver_jax.data.images.randaugment import RandAugment
 from perceiver_jax.data.images.raw import RawImages
@@ -32,7 +33,7 @@ class ImagesConfig:
     An example is {"image": float32 [height, width, channels], normalised, "label": int32}.
     """
 
-    images: FolderConfig | TfdsConfig = TfdsConfig()  # Where they come from.
+    images: FolderConfig | TfdsConfig | MnistConfig = TfdsConfig()  # Where they come from.
     size: tuple[int, int] = (224, 224)  # Height and width that the model reads.
     channels: int = 3  # 3: red, green and blue; 1: brightness.
     crop: RandomCrop | None = RandomCrop()  # Of training images; None: the evaluation's.

@@ -1,0 +1,230 @@
+"""Which runs belong to which rows of the papers' tables, and what they found there."""
+
+import dataclasses
+import glob
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from perceiver_jax import config as config_lib
+from perceiver_jax.errors import CheckpointError, UserError
+from perceiver_jax.report.paper_results import Key, ResultRow, ResultTable, same_results
+from perceiver_jax.report.run_record import Run, read_run
+from perceiver_jax.train.config import changes_trajectory
+from perceiver_jax.train.paper import Difference, differences
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Measurement:
+    """What a run found, measured as a table does."""
+
+    run: Run
+    metric: str  # Its name among the task's.
+    value: float | None  # Of the metric, as the task has it; None: not evaluated yet.
+    step: int | None  # Of that evaluation.
+    split: str  # What was evaluated.
+    examples: int | None  # How many of them counted; None: not recorded before a run's end.
+    has_checkpoint: bool  # Whether the weights that were evaluated are still there.
+    # From the paper's recipe and from its evaluation; None: the experiment names no recipe.
+    differences: tuple[Difference, ...] | None
+    remarks: tuple[str, ...]  # What else a reader should know.
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.run.final is not None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Group:
+    """Runs of one experiment that differ in their seeds only."""
+
+    measurements: tuple[Measurement, ...]
+
+    @property
+    def counted(self) -> tuple[Measurement, ...]:
+        """Those whose values count: complete runs, or if there are none those evaluated so far."""
+        found = tuple(each for each in self.measurements if each.value is not None)
+        return tuple(each for each in found if each.complete) or found
+
+    @property
+    def values(self) -> list[float]:
+        """The values that count."""
+        return [each.value for each in self.counted if each.value is not None]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MeasuredRow:
+    """A row of a paper and what was measured of it."""
+
+    printed: ResultRow
+    groups: tuple[Group, ...]  # Of several experiments, those closest to the paper come first.
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MeasuredTable:
+    """A table of a paper and what was measured of it."""
+
+    printed: ResultTable
+    rows: tuple[MeasuredRow, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Comparison:
+    """The tables of a data set beside some runs."""
+
+    tables: tuple[MeasuredTable, ...]
+    elsewhere: tuple[Measurement, ...]  # Runs of no row of these tables; their remarks say why.
+    unreadable: tuple[tuple[Path, str], ...]  # Work directories that are damaged, and how.
+
+
+def find_workdirs(given: Iterable[str]) -> list[Path]:
+    """Returns the work directories that are named, each once, in order.
+
+    Args:
+      given: directories, or patterns such as "runs/*", of which directories without a run are left
+        out.
+
+    Raises:
+      CheckpointError: a directory holds no run, or a pattern fits none that does.
+    """
+    found: dict[Path, Path] = {}
+    for text in given:
+        named, fitting = Path(text), []
+        if glob.has_magic(text) and not named.exists():
+            fitting = [Path(each) for each in sorted(glob.glob(text))]
+            fitting = [each for each in fitting if _holds_run(each)]
+            if not fitting:
+                raise CheckpointError(f"No work directory of a run fits {text!r}.")
+        elif not named.exists():
+            raise CheckpointError(f"There is no directory {text!r}.")
+        elif not _holds_run(named):
+            raise CheckpointError(
+                f"{text} is no work directory of a run: it has no config.json. Give the directory "
+                "that `python -m perceiver_jax.train` was given as --workdir, or several at once "
+                f"as '{named / '*'}'."
+            )
+        for each in fitting or [named]:
+            found.setdefault(each.resolve(), each)
+    return list(found.values())
+
+
+def compare(tables: Sequence[ResultTable], workdirs: Sequence[Path]) -> Comparison:
+    """Puts runs into the tables' rows.
+
+    Args:
+      tables: those of one data set.
+      workdirs: directories that hold runs, from `find_workdirs`. None of them is changed.
+    """
+    first = same_results(tuple(tables))
+    runs, unreadable = _read(workdirs)
+    of_row: dict[Key, list[Run]] = {}
+    elsewhere = []
+    for run in runs:
+        paper = run.config.paper
+        key = None if paper is None else first.get((paper.source, paper.row))
+        if key is None:
+            elsewhere.append(_measure(run, None, _why_elsewhere(run)))
+        else:
+            of_row.setdefault(key, []).append(run)
+    measured = []
+    for table in tables:
+        rows = []
+        for row in table.rows:
+            its_runs = of_row.get(first[table.source, row.row], [])
+            groups = _by_experiment([_measure(run, table) for run in its_runs])
+            rows.append(MeasuredRow(row, groups))
+        measured.append(MeasuredTable(table, tuple(rows)))
+    return Comparison(tuple(measured), tuple(elsewhere), tuple(unreadable))
+
+
+def _holds_run(path: Path) -> bool:
+    return (path / "config.json").is_file()
+
+
+def _read(workdirs: Sequence[Path]) -> tuple[list[Run], list[tuple[Path, str]]]:
+    """One damaged record among many is no reason to show none of the others."""
+    runs, unreadable = [], []
+    for workdir in workdirs:
+        try:
+            runs.append(read_run(workdir))
+        except UserError as error:
+            unreadable.append((workdir, str(error)))
+    return runs, unreadable
+
+
+def _why_elsewhere(run: Run) -> str:
+    paper = run.config.paper
+    if paper is None:
+        return "in no paper"
+    return f"{paper.row} ({paper.source}) is no row of these tables"
+
+
+def _measure(run: Run, table: ResultTable | None, *remarks: str) -> Measurement:
+    """Args: `table` is None where the run is of none; then its own headline is its metric."""
+    result, said = run.result, list(remarks)
+    metric = run.config.task.headline.metric if table is None else table.metric
+    value = result.get(metric)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        value = None
+        said.append(f"its evaluation has no {metric!r}" if result else "no evaluation yet")
+    if run.final is None:
+        total = run.config.trainer.num_steps  # Of epochs, only the data set could tell.
+        said.append(f"not complete: step {run.step:,}" + (f" of {total:,}" if total else ""))
+    step = result.get("step")
+    has_checkpoint = step is not None and (run.path / "checkpoints" / str(step)).is_dir()
+    if value is not None and not has_checkpoint:
+        said.append("the checkpoint that was evaluated is not there any more")
+    left_out = result.get("left_out", 0)
+    examples = None if run.final is None else result["examples"] - left_out
+    if left_out:
+        said.append(f"{left_out:,} examples left out as corrupt")
+    split = result.get("split", run.config.trainer.eval_split)
+    return Measurement(
+        run=run,
+        metric=metric,
+        value=None if value is None else float(value),
+        step=step,
+        split=split,
+        examples=examples,
+        has_checkpoint=has_checkpoint,
+        differences=None if table is None else _differences(run, table, split, examples),
+        remarks=tuple(said),
+    )
+
+
+def _differences(
+    run: Run, table: ResultTable, split: str, examples: int | None
+) -> tuple[Difference, ...] | None:
+    """Differences from the recipe, and in what was evaluated; None: there is no recipe."""
+    assert run.config.paper is not None  # it has named the row
+    recipe = run.config.paper.recipe
+    found = differences(run.config, recipe)
+    if split != table.split:
+        found.append(Difference("split evaluated", table.split, split))
+    if examples is not None and examples != table.examples:
+        found.append(Difference("examples evaluated", table.examples, examples))
+    return tuple(found) if recipe or found else None
+
+
+def _by_experiment(measurements: Sequence[Measurement]) -> tuple[Group, ...]:
+    groups: list[list[Measurement]] = []
+    for each in measurements:
+        for group in groups:
+            if _differ_in_seed_only(group[0].run, each.run):
+                group.append(each)
+                break
+        else:
+            groups.append([each])
+    return tuple(Group(tuple(group)) for group in sorted(groups, key=_distance))
+
+
+def _differ_in_seed_only(one: Run, other: Run) -> bool:
+    changes = config_lib.diff(one.config, other.config)
+    return all(path == "trainer.seed" or not changes_trajectory(path) for path, _, _ in changes)
+
+
+def _distance(group: Sequence[Measurement]) -> tuple[bool, int]:
+    """How far the runs of a group are from the paper's: without a result last."""
+    unknown = 10**6  # No recipe to compare with: behind all that have one.
+    found = group[0].differences
+    return all(each.value is None for each in group), unknown if found is None else len(found)

@@ -1,0 +1,96 @@
+"""The printed results, and that every experiment that names one names it right."""
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from perceiver_jax.config import load_experiment
+from perceiver_jax.config.files import _load_variants
+from perceiver_jax.errors import ConfigError
+from perceiver_jax.report.paper_results import PAPER_TABLES, paper_tables, same_results
+
+IMAGENET = PAPER_TABLES["imagenet"]
+
+
+def test_all_that_the_papers_print() -> None:
+    """Numbers by table; the sums were taken from the papers' pages."""
+    printed = {
+        table.source: [row.printed for row in table.rows if row.value is not None]
+        for table in IMAGENET
+    }
+    assert {source: len(found) for source, found in printed.items()} == {
+        "Perceiver, Table 1": 6,
+        "Perceiver, Table 2": 10,
+        "Perceiver, Table 5": 2,
+        "Perceiver, Table 6": 8,
+        "Perceiver, Table 7": 2,
+        "Perceiver IO, Table 7": 15,
+    }
+    sums = {source: round(sum(map(float, found)), 1) for source, found in printed.items()}
+    assert sums == {
+        "Perceiver, Table 1": 440.7,
+        "Perceiver, Table 2": 663.1,
+        "Perceiver, Table 5": 84.7,
+        "Perceiver, Table 6": 610.7,
+        "Perceiver, Table 7": 150.9,
+        "Perceiver IO, Table 7": 1221.8,
+    }
+
+
+def test_rows_have_different_names() -> None:
+    names = Counter((table.source, row.row) for table in IMAGENET for row in table.rows)
+    assert max(names.values()) == 1
+
+
+def test_rows_that_are_the_same_run() -> None:
+    same = same_results(IMAGENET)
+    first = ("Perceiver, Table 1", "Perceiver (FF)")
+    assert {key for key, value in same.items() if value == first} == {
+        first,
+        ("Perceiver, Table 2", "Perceiver (FF)"),
+        ("Perceiver, Table 6", "8 cross-attends, interleaved"),
+        ("Perceiver, Table 7", "Weight sharing"),
+    }
+    printed = {
+        (table.source, row.row): (row.printed, row.variant)
+        for table in IMAGENET
+        for row in table.rows
+    }
+    for key, value in same.items():
+        assert printed[key][0] == printed[value][0], key
+    assert same[("Perceiver, Table 2", "Perceiver (FF), permuted")] not in (first,)
+
+
+@pytest.mark.parametrize("name", PAPER_TABLES)
+def test_experiments_name_their_rows(name: str) -> None:
+    tables = paper_tables(name)
+    same = same_results(tables)
+    by_key = {(table.source, row.row): (table, row) for table in tables for row in table.rows}
+    for file in {table.experiment for table in tables}:
+        variants = _load_variants(Path(file))
+        wanted = {
+            row.variant: same[table.source, row.row]
+            for table in tables
+            if table.experiment == file
+            for row in table.rows
+            if row.variant is not None
+        }
+        assert not set(wanted) - set(variants)
+        for variant in variants:
+            paper = load_experiment(f"{file}:{variant}").paper
+            if paper is None:
+                continue
+            key = (paper.source, paper.row)
+            assert key in by_key, f"{variant} names {key}, which is no row"
+            table, row = by_key[key]
+            assert paper.metric == table.metric
+            assert row.value is not None
+            assert math.isclose(paper.value, row.value / table.scale), variant
+            assert variant in wanted and same[key] == wanted[variant], variant
+
+
+def test_a_table_that_there_is_not() -> None:
+    with pytest.raises(ConfigError, match="no paper table 'cifar'; there is: imagenet"):
+        paper_tables("cifar")
