@@ -19,6 +19,8 @@ from perceiver_jax.train.initial import start_of_run
 from perceiver_jax.train.loop import train
 from perceiver_jax.train.paper import NOT_THERE, differences, look_up
 from perceiver_jax.train.schedules import make_schedule
+from tests.data.images.photos import write_tree
+from tests.golden_cases import GOLDEN
 
 _FILE = "experiments/imagenet.py"
 
@@ -250,16 +252,46 @@ TINY = {
 }
 
 
+def on_eight_and_on_one(config, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """What training ends with: the results on eight virtual devices, and on one."""
+    on_eight = train(config, folder / "8")
+    chosen = jax.devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda *_: chosen)
+    return on_eight, train(config, folder / "1")
+
+
 @pytest.mark.slow
 def test_smoke_trains_on_a_folder_the_same_on_one_device_and_on_eight(
     folder: Path, tmp_path: Path, quick_compilation: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = override(load("smoke"), {**TINY, "data.images.path": str(folder)})
-    on_eight = train(config, tmp_path / "8")
-    chosen = jax.devices()[:1]
-    monkeypatch.setattr(jax, "devices", lambda *_: chosen)
-    on_one = train(config, tmp_path / "1")
+    on_eight, on_one = on_eight_and_on_one(config, tmp_path, monkeypatch)
     assert (on_eight["step"], on_eight["examples"]) == (2, 20)
+    assert np.isfinite(on_eight["loss"])
+    assert on_one["loss"] == pytest.approx(on_eight["loss"], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("images", ["tfds", "folder"])
+def test_the_real_config_trains_on_imagenet_and_on_photographs_with_other_sizes_only(
+    images: str,
+    tmp_path: Path,
+    quick_compilation: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The set that TFDS's own builder made of small archives, and a folder of photographs."""
+    changes = {**TINY, "trainer.num_epochs": None, "model.encoder.self_attends_per_block": 1}
+    if images == "tfds":
+        changes["data.images.data_dir"] = str(GOLDEN)
+        num_examples = 8
+    else:
+        root = write_tree(tmp_path / "images", {"n01440764": 9, "n01443537": 8})
+        changes["data.images"] = FolderConfig(path=str(root))
+        num_examples = 4
+    config = override(load("io_fourier"), changes)
+    assert {path for path, _, _ in diff(load("io_fourier"), config)} == set(changes)
+    on_eight, on_one = on_eight_and_on_one(config, tmp_path, monkeypatch)
+    assert (on_eight["step"], on_eight["examples"]) == (2, num_examples)
     assert np.isfinite(on_eight["loss"])
     assert on_one["loss"] == pytest.approx(on_eight["loss"], rel=1e-3)
 
