@@ -218,6 +218,8 @@ def test_other_images_from_the_command_line(tree: Path) -> None:
     assert override(config, {"images": "TfdsConfig", "images.hold_out": "10000"}).images == (
         TfdsConfig(hold_out=10_000)
     )
+    with pytest.raises(ConfigError, match="TfdsConfig has it: set config.images=tfds beside it"):
+        override(config, {"images": "folder", "images.data_dir": "somewhere"})
     with pytest.raises(ConfigError, match="has 'Rotat', .* did you mean 'Rotate'"):
         override(config, {"randaugment.operations": "Rotat"})
 
