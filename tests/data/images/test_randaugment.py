@@ -56,7 +56,8 @@ def image(request: pytest.FixtureRequest) -> Image.Image:
 
 
 def test_there_are_16() -> None:
-    # The released names, in the released order (papers: RandAugment, table 6, without Identity).
+    # The released names, in the released order. Those of RandAugment's own paper are others: 14,
+    # with Identity and without Invert, Cutout and SolarizeAdd.
     assert ALL_OPERATIONS == (
         "AutoContrast", "Equalize", "Invert", "Rotate", "Posterize", "Solarize", "Color",
         "Contrast", "Brightness", "Sharpness", "ShearX", "ShearY", "TranslateX", "TranslateY",
