@@ -17,7 +17,7 @@ been trained to its end with this package; `perceiver_jax.report` says of each w
 "Open" marks what a paper does not say, and what stands here instead. Hardware: 64 TPUv3 for
 Perceiver IO (App. A.1); at most 64 TPUs for Perceiver (App. B). On fewer devices:
 --config.trainer.accumulate, remat=layers, precision=bfloat16; the batch stays. Decoding and
-augmenting take about as much of the hosts as they have: --config.trainer.reader_processes.
+augmenting take all cores of the hosts: --config.trainer.reader_threads, as many as there are.
 
 Perceiver (Jaegle et al., ICML 2021)
   perceiver                      78.0   Table 1
@@ -217,21 +217,18 @@ def _perceiver(
     Open: batch, weight decay, clipping, label smoothing, flips; those of Perceiver IO. Strength of
     RandAugment: what Perceiver IO gives as this paper's. CutMix and MixUp are not mentioned: none.
     """
-    paper = None
-    if percent is not None:
-        paper = PaperResult(
-            row=row,
-            source=source,
-            metric="top_1",
-            value=percent / 100,
-            recipe={**_PERCEIVER_RECIPE, **says},
-        )
     return experiment(
         name,
         zoo.get_config(model),
         schedule=PERCEIVER_SCHEDULE,
         trainer=trained_for(120),
-        paper=paper,
+        paper=PaperResult(
+            row=row,
+            source=source,
+            metric="top_1",
+            value=None if percent is None else percent / 100,
+            recipe={**_PERCEIVER_RECIPE, **says},
+        ),
     )
 
 

@@ -116,7 +116,9 @@ def test_model_data_and_paper(variant: str) -> None:
     assert (config.task.num_classes, config.task.label_smoothing) == (1000, 0.1)
     assert (config.trainer.batch_size, config.trainer.eval_split) == (1024, "test")
     assert config.task.mixing == (MixConfig() if variant.startswith("io_") else None)
-    if percent is None:
+    if variant == "table5_12":  # The row has no number: the paper ran out of memory.
+        assert config.paper is not None and config.paper.value is None
+    elif percent is None:
         assert config.paper is None
     else:
         assert config.paper is not None
@@ -125,7 +127,7 @@ def test_model_data_and_paper(variant: str) -> None:
     assert from_dict(to_dict(config)) == config
 
 
-@pytest.mark.parametrize("variant", [name for name, row in ROWS.items() if row[2] is not None])
+@pytest.mark.parametrize("variant", [*(name for name, row in ROWS.items() if row[2]), "table5_12"])
 def test_nothing_differs_from_what_the_paper_says(variant: str) -> None:
     config = load(variant)
     assert differences(config, config.paper.recipe) == []

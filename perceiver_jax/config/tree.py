@@ -117,17 +117,17 @@ def _change(old: Any, tree: dict[str, Any], hint: Any, path: str) -> Any:
     if _WHOLE in tree:
         cls = values.class_named(tree[_WHOLE], hint)
         if cls is not None:
-            return _make(cls, tree, path)
+            return _make(cls, tree, path, hint)
         old = values.coerce(tree[_WHOLE], hint, path)
     elif old is None and tree:
         # A part of an optional config that is off: nothing says which class is meant if several.
         options = values.config_classes(hint)
         if len(options) == 1:
-            return _make(options[0], tree, path)
+            return _make(options[0], tree, path, hint)
     return values.coerce(_apply(old, tree, path, hint), hint, path)
 
 
-def _make(cls: type, tree: dict[str, Any], path: str) -> Any:
+def _make(cls: type, tree: dict[str, Any], path: str, hint: Any) -> Any:
     """Makes a config of class `cls` with its defaults, but for the changes of `tree`."""
     hints = field_types(cls)
     given: dict[str, Any] = {}
@@ -135,7 +135,7 @@ def _make(cls: type, tree: dict[str, Any], path: str) -> Any:
         if key == _WHOLE:
             continue
         if key not in hints:
-            raise _unknown_key(path, key, hints, cls)
+            raise _unknown_key(path, key, hints, cls, hint)
         given[key] = _change(values.default_of(cls, key), node, hints[key], _join(path, key))
     missing = [key for key in hints if key not in given and not values.has_default(cls, key)]
     if missing:

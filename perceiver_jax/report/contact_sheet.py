@@ -92,8 +92,11 @@ def first_batch(
     key = batch_key(config.trainer.seed, 0)
     batch = jax.device_get(jax.jit(partial(training_batch, task))(read, key))
     examples = [jax.tree.map(lambda array, row=row: array[row], batch) for row in range(count)]
+    # Once: to name its classes a data set may have to look at all of its files.
+    names = tuple(data.class_names()) if isinstance(data, NamesClasses) else ()
+    label_key = getattr(task, "label_key", None)
     return [
-        Shown(_sized(_as_rgb(data.picture(example), data)), _caption(config, example))
+        Shown(_sized(_as_rgb(data.picture(example), data)), _caption(example, label_key, names))
         for example in examples
     ]
 
@@ -115,10 +118,8 @@ def _read(config: ExperimentConfig, count: int, report: Callable[[str], None]) -
     return arrays
 
 
-def _caption(config: ExperimentConfig, example: Arrays) -> tuple[str, ...]:
+def _caption(example: Arrays, key: str | None, names: Sequence[str]) -> tuple[str, ...]:
     """Says what the example is: its label, its labels, or two with their shares."""
-    data, key = config.data, getattr(config.task, "label_key", None)
-    names = tuple(data.class_names()) if isinstance(data, NamesClasses) else ()
 
     def name(label: Any) -> str:
         return names[int(label)] if 0 <= int(label) < len(names) else str(int(label))

@@ -82,8 +82,8 @@ def _table(
     cells = [line for row in measured.rows for line in _lines(row, printed, numbers)]
     shown = tables.render(_HEADER, cells, right=_RIGHT, markdown=markdown)
     about = (
-        f"The paper's numbers are on {printed.examples:,} examples. Every row is a variant of "
-        f"{printed.experiment}."
+        f"The paper's numbers are on {printed.examples:,} examples. Every row but those that are "
+        f"{QUOTED} is a variant of {printed.experiment}."
     )
     parts = [f"### {title}" if markdown else title, shown, about]
     notes: dict[str, list[str]] = {}

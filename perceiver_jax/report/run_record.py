@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from perceiver_jax.data.source import training_source
 from perceiver_jax.errors import CheckpointError
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.environment import read_starts
@@ -64,7 +65,7 @@ class Run:
         if trainer.num_steps is not None:
             return trainer.num_steps
         try:
-            examples = len(self.config.data.make_source("train"))
+            examples = len(training_source(self.config.data))
         except Exception:  # Whatever keeps data from being opened: a report does without.
             return None
         assert trainer.num_epochs is not None  # the config has made sure of it

@@ -19,7 +19,8 @@ class PaperResult:
     row: str  # The row's name as printed, such as "Perceiver (FF)".
     source: str  # Paper and table, such as "Perceiver, Table 1".
     metric: str  # The metric's name among the task's, such as "top_1".
-    value: float  # In the unit of that metric: 0.78, where the table says 78.0 %.
+    # In the unit of that metric: 0.78, where the table says 78.0 %. None: the row has no number.
+    value: float | None
     # What the paper says of model, data and training: values by dotted config path, such as
     # {"trainer.batch_size": 1024, "optimizer": "Lamb"}. A class is named for a whole config.
     recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)

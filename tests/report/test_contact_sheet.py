@@ -83,17 +83,21 @@ def test_the_file_has_every_pixel(tmp_path: Path) -> None:
 
 
 def test_large_pictures_are_made_smaller(tmp_path: Path) -> None:
+    asked = []
+
     @dataclasses.dataclass(frozen=True)
     class Large(DigitsConfig):
         def picture(self, example: Example) -> np.ndarray:
             return np.full((448, 400, 3), int(example["label"]), np.uint8)
 
         def class_names(self) -> tuple[str, ...]:
+            asked.append(1)
             return ("$ a name that is far too long to stand under a picture of that size", "b")
 
     config = dataclasses.replace(fake.experiment(), data=Large())
     shown = contact_sheet.first_batch(config)
     assert {each.picture.shape for each in shown} == {(224, 200, 3)}
+    assert len(asked) == 1  # A folder of a million files would be listed for every picture.
     # Two classes have names, the others numbers.
     assert {each.caption[0][:1] for each in shown} <= set("$b23456789")
     contact_sheet.draw(tmp_path / "out.png", shown, "t" * 500)

@@ -79,6 +79,18 @@ def test_resumed_runs_have_marks_and_say_what_changed() -> None:
     assert [each.text() for each in changed[1:]] == ["devices from step 0 8 x a from step 2 4 x a"]
 
 
+def test_a_row_of_a_paper_that_has_no_number() -> None:
+    config = experiment(
+        paper=PaperResult(row="out of memory", source="s", metric="top_1", value=None)
+    )
+    run = record([_entry(2), _entry(2, "test", top_1=0.5)], config=config)
+    page = _page(results.render(Context([run])))
+    (row,) = (row.text() for row in page.all("tr") if "50.0" in row.text())
+    assert row.count("–") == 2  # Neither a number nor a difference.
+    assert "–, out of memory" in _page(results.render(Context([run, run]))).text()
+    assert "paper: " not in _page(curves.render(Context([run]))).text()
+
+
 def test_a_paper_whose_metric_the_run_has_not() -> None:
     paper = PaperResult(row="r", source="s", metric="map", value=0.4)
     config = experiment(paper=paper)

@@ -106,7 +106,7 @@ class FolderConfig:
         )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # Arrays have no one answer to ==.
 class FolderImages:
     """Images in a folder; see `perceiver_jax.data.images.raw.RawImages`.
 

@@ -64,7 +64,7 @@ class MnistConfig:
         return MnistImages(_rows(self.hold_out)[split], channels)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # Arrays have no one answer to ==.
 class MnistImages:
     """Digits of a split; see `perceiver_jax.data.images.raw.RawImages`.
 

@@ -184,17 +184,6 @@ OPERATIONS: dict[str, _Operation] = {  # By name, in the released order.
     "SolarizeAdd": _solarize_add,
 }
 ALL_OPERATIONS = tuple(OPERATIONS)
-# Those that leave a digit a digit: none inverts it or covers a part of it. `translate` must be
-# chosen for its size too.
-DIGIT_SAFE_OPERATIONS = (
-    "Rotate",
-    "Brightness",
-    "Sharpness",
-    "ShearX",
-    "ShearY",
-    "TranslateX",
-    "TranslateY",
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

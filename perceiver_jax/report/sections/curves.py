@@ -71,7 +71,11 @@ def _paper(context: Context) -> list[Series]:
     """The paper's value of the headline metric, where the runs are after one."""
     metric = context.runs[0].config.task.headline.metric
     papers = [run.config.paper for run in context.runs if run.config.paper is not None]
-    rows = dict.fromkeys((each.row, each.value) for each in papers if each.metric == metric)
+    rows = dict.fromkeys(
+        (each.row, each.value)
+        for each in papers
+        if each.metric == metric and each.value is not None
+    )
     ends = np.array([0.0, max(run.step for run in context.runs)])
     return [
         Series(f"paper: {row}", ends, np.full(2, value), 5 + number % 3, "level")

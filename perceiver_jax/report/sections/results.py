@@ -7,6 +7,7 @@ from perceiver_jax.report.markup import Markup, element, join, note, table
 from perceiver_jax.report.page import NotShown, Section
 from perceiver_jax.report.run_record import Run
 from perceiver_jax.report.sections import metrics_shown
+from perceiver_jax.train.paper import PaperResult
 from perceiver_jax.train.progress import format_seconds
 
 TITLE = "Result"
@@ -43,10 +44,11 @@ def _single(run: Run) -> Section:
     header += [join([element("span", paper.row), source]), "difference"]
     for row, name in zip(rows, [*metrics, paper.metric], strict=False):
         if name == paper.metric:
-            row.append(metrics_shown.show(run, name, paper.value))
-            has = name in metrics
-            difference = metrics[name] - paper.value if has else 0.0
-            row.append(metrics_shown.show_difference(run, name, difference) if has else "–")
+            row.append(_printed(run, paper))
+            if name in metrics and paper.value is not None:
+                row.append(metrics_shown.show_difference(run, name, metrics[name] - paper.value))
+            else:
+                row.append("–")
         else:
             row += ["–", "–"]
     return Section(TITLE, join([table(header, rows, numbers=(1, 2, 3), stacked=True), note(about)]))
@@ -114,8 +116,11 @@ def _paper(run: Run) -> str:
     paper = run.config.paper
     if paper is None:
         return NOT_IN_A_PAPER
-    value = metrics_shown.show(run, paper.metric, paper.value)
-    return f"{value}, {paper.row} ({paper.source})"
+    return f"{_printed(run, paper)}, {paper.row} ({paper.source})"
+
+
+def _printed(run: Run, paper: PaperResult) -> str:
+    return "–" if paper.value is None else metrics_shown.show(run, paper.metric, paper.value)
 
 
 def _step(run: Run) -> str:

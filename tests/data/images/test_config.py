@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,15 @@ def test_protocols(tree: Path) -> None:
     assert len(config.make_source("train")) == len(training_source(config)) == 5
     with pytest.raises(DataError, match="no split 'eval'"):
         config.make_source("eval")
+
+
+def test_classes_have_names_where_there_is_no_folder_to_test_on(tree: Path) -> None:
+    shutil.rmtree(tree / "val")
+    images = FolderConfig(path=str(tree), hold_out=2)
+    assert dataclasses.replace(_config(), images=images).class_names() == ("palace", "tabby")
+    shutil.rmtree(tree / "train")
+    with pytest.raises(DataError, match="train, does not exist"):
+        _config(tree).class_names()
 
 
 def test_every_split_can_be_evaluated(tree: Path) -> None:
@@ -208,6 +218,8 @@ def test_other_images_from_the_command_line(tree: Path) -> None:
     assert override(config, {"images": "TfdsConfig", "images.hold_out": "10000"}).images == (
         TfdsConfig(hold_out=10_000)
     )
+    with pytest.raises(ConfigError, match="TfdsConfig has it: set config.images=tfds beside it"):
+        override(config, {"images": "folder", "images.data_dir": "somewhere"})
     with pytest.raises(ConfigError, match="has 'Rotat', .* did you mean 'Rotate'"):
         override(config, {"randaugment.operations": "Rotat"})
 

@@ -150,6 +150,7 @@ def test_who_is_held_out_never_changes(tree: Path) -> None:
 def test_it_can_be_pickled_and_is_small(tree: Path) -> None:
     source = _open(tree, hold_out=4)
     copy = pickle.loads(pickle.dumps(source))
+    assert source == source and source != copy and len({source, copy}) == 2
     assert _paths(copy) == _paths(source)
     np.testing.assert_array_equal(np.asarray(copy[3]["image"]), np.asarray(source[3]["image"]))
 

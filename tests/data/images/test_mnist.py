@@ -71,6 +71,7 @@ def test_images_of_both_kinds() -> None:
         with pytest.raises(IndexError, match=f"image {index} of 1000"):
             grey[index]
     copy = pickle.loads(pickle.dumps(grey))
+    assert len({grey, copy}) == 2
     np.testing.assert_array_equal(np.asarray(copy[7]["image"]), images[row])
     assert len(pickle.dumps(grey)) < 20_000  # rows, not images
 

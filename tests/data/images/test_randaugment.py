@@ -9,7 +9,6 @@ from PIL import Image, ImageEnhance, ImageOps
 from perceiver_jax.data.images import randaugment
 from perceiver_jax.data.images.randaugment import (
     ALL_OPERATIONS,
-    DIGIT_SAFE_OPERATIONS,
     OPERATIONS,
     RandAugment,
 )
@@ -56,7 +55,8 @@ def image(request: pytest.FixtureRequest) -> Image.Image:
 
 
 def test_there_are_16() -> None:
-    # The released names, in the released order (papers: RandAugment, table 6, without Identity).
+    # The released names, in the released order. Those of RandAugment's own paper are others: 14,
+    # with Identity and without Invert, Cutout and SolarizeAdd.
     assert ALL_OPERATIONS == (
         "AutoContrast", "Equalize", "Invert", "Rotate", "Posterize", "Solarize", "Color",
         "Contrast", "Brightness", "Sharpness", "ShearX", "ShearY", "TranslateX", "TranslateY",
@@ -300,8 +300,6 @@ def test_a_function_of_the_generator() -> None:
 
 
 def test_a_subset_by_name() -> None:
-    assert set(DIGIT_SAFE_OPERATIONS) < set(ALL_OPERATIONS)
-    assert not {"Invert", "Solarize", "SolarizeAdd", "Cutout"} & set(DIGIT_SAFE_OPERATIONS)
     image = _values(10, 20)
     only = RandAugment(operations=("Invert",), num_layers=3)
     np.testing.assert_array_equal(np.asarray(only(image, np.random.default_rng(0))), [[245, 235]])
