@@ -94,6 +94,7 @@ IO_SCHEDULE = ConstantCosine(base_lr=5e-4, scale_by_batch=True, constant_fractio
 # What the papers say, by field; the report shows where a run differs. Crops are random, and
 # RandAugment has 4 layers of magnitude 5 in both (Perceiver, Sec. 4.1; Perceiver IO, App. A.1).
 _INPUT_RECIPE = {
+    "data.images.hold_out": 0,  # All training images, as in the released code.
     "data.size": (224, 224),
     "data.crop": "RandomCrop",
     "data.randaugment": "RandAugment",
@@ -470,7 +471,7 @@ def resnet50(*, fourier: bool = False) -> ExperimentConfig:
 
     Hardware: not stated. Open: all of the training. Here the Perceiver's recipe, so that only the
     model is another, but a weight decay of 0.02, which Wightman et al. (2021, "ResNet strikes
-    back", A2) have with LAMB for this network; their 5e-3 at batches of 2,048 is about this rate.
+    back", A2) have with LAMB for this network; they train at 5e-3 with batches of 2,048.
     """
     model = "baseline_resnet50_fourier" if fourier else "baseline_resnet50"
     return experiment(

@@ -50,7 +50,7 @@ def make_readable(path: Path) -> None:
 def making_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a temporary folder beside `path`, which gets that name when the block ends well.
 
-    If the block raises, nothing is left.
+    If the block raises, nothing is left but the folders above it.
 
     Args:
       path: the folder to make; there must be nothing of that name yet.

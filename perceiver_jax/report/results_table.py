@@ -102,7 +102,10 @@ def _lines(
     """The cells of a row: a line for each experiment, and at least one."""
     names = [row.printed.row, row.printed.printed]
     if not row.groups:
-        yield [*names, QUOTED if row.printed.variant is None else NOT_RUN, "", "", "", ""]
+        variant = row.printed.variant
+        # Where the directories would stand: how to get one.
+        how = "" if variant is None else f"({table.experiment}:{variant})"
+        yield [*names, QUOTED if variant is None else NOT_RUN, "", "", "", how]
     for group in row.groups:
         yield [
             *names,

@@ -90,6 +90,7 @@ def assemble(
     config: ExperimentConfig,
     model: Model | None = None,
     devices: Sequence[jax.Device] | None = None,
+    evaluated: tuple[str, Source] | None = None,
 ) -> Parts:
     """Makes the parts of a run.
 
@@ -97,6 +98,8 @@ def assemble(
       config: the experiment.
       model: used in place of the one that `config.model` describes.
       devices: those to use; None: all.
+      evaluated: a split and its examples, if nothing is to be trained: then they stand for the
+        training examples, which need not be there.
 
     Raises:
       UserError: something in the config does not fit the data or the devices.
@@ -106,7 +109,12 @@ def assemble(
     check_batch_size(mesh, trainer.batch_size, "trainer.batch_size", trainer.accumulate)
     check_batch_size(mesh, trainer.eval_batch_size, "trainer.eval_batch_size")
     model = build_model(config.model) if model is None else model
-    source = training_source(config.data)
+    if evaluated is None:
+        source = training_source(config.data)
+        example = first_example(config, source)
+    else:
+        split, source = evaluated
+        example = first_readable(source, split, trainer.max_corrupt_examples)
 
     steps_per_epoch = len(source) / trainer.batch_size
     if trainer.num_steps is not None:
@@ -134,7 +142,7 @@ def assemble(
         state=StateFactory(
             model=model,
             optimizer=optimizer,
-            inputs=_input_shapes(config, source),
+            inputs=_input_shapes(config, example),
             seed=trainer.seed,
             mesh=mesh,
             layout=trainer.mesh,
@@ -150,9 +158,8 @@ def assemble(
     )
 
 
-def _input_shapes(config: ExperimentConfig, source: Source) -> tuple[Any, ...]:
+def _input_shapes(config: ExperimentConfig, example: Example) -> tuple[Any, ...]:
     """Returns the shapes of the model's inputs for a batch of one example."""
-    example = first_example(config, source)
     batch = jax.tree.map(lambda value: np.asarray(value)[None], dict(example))
     return jax.eval_shape(lambda batch: config.task.model_inputs(batch).inputs, batch)
 

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.data.loader import Arrays, CorruptCount, Shard, eval_batches
+from perceiver_jax.data.source import Source
 from perceiver_jax.errors import CheckpointError
 from perceiver_jax.tasks.base import Mean
 from perceiver_jax.train.agreement import AllProcesses, on_process_zero
@@ -100,7 +101,9 @@ def evaluate_checkpoint(
       UserError: no such run, checkpoint or split.
     """
     config = read_config(workdir)
-    parts = assemble(config, model)
+    split = split or config.trainer.eval_split
+    source = config.data.make_source(split)
+    parts = assemble(config, model, evaluated=(split, source))
     store = CheckpointStore(
         Path(workdir) / "checkpoints", read_only=True, report=report, processes=AllProcesses()
     )
@@ -122,7 +125,11 @@ def evaluate_checkpoint(
             step, state = restored
     finally:
         store.close()
-    return {"name": config.name, "step": step, **_evaluate_split(parts, state, split, report)}
+    return {
+        "name": config.name,
+        "step": step,
+        **_evaluate_split(parts, state, split, source, report),
+    }
 
 
 def evaluate_weights(
@@ -146,21 +153,21 @@ def evaluate_weights(
     Raises:
       UserError: no such checkpoint or split, or the weights are of another model.
     """
-    parts = assemble(config)
+    split = split or config.trainer.eval_split
+    source = config.data.make_source(split)
+    parts = assemble(config, evaluated=(split, source))
     state = initial_state(parts, checkpoint, for_training=False, report=report)
     return {
         "name": config.name,
         "checkpoint": str(checkpoint),
-        **_evaluate_split(parts, state, split, report),
+        **_evaluate_split(parts, state, split, source, report),
     }
 
 
 def _evaluate_split(
-    parts: Parts, state: TrainState, split: str | None, report: Callable[[str], None]
+    parts: Parts, state: TrainState, split: str, source: Source, report: Callable[[str], None]
 ) -> dict[str, Any]:
     config = parts.config
-    split = split or config.trainer.eval_split
-    source = config.data.make_source(split)
     eval_step = parts.eval_step()
     batches = eval_batches(
         source,

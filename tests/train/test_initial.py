@@ -1,5 +1,6 @@
 """Runs that start from a checkpoint: which weights are taken, and which are refused."""
 
+import shutil
 from pathlib import Path
 
 import jax
@@ -11,11 +12,13 @@ from perceiver_jax import config as config_lib
 from perceiver_jax import zoo
 from perceiver_jax.checkpoints import native
 from perceiver_jax.checkpoints.load import load_checkpoint
-from perceiver_jax.errors import ConfigError, ModelError
+from perceiver_jax.data.images.config import FolderConfig, ImagesConfig
+from perceiver_jax.errors import ConfigError, DataError, ModelError
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.evaluation import evaluate_checkpoint, evaluate_weights
 from perceiver_jax.train.initial import initial_state
 from perceiver_jax.train.loop import train
+from tests.data.images.photos import write_tree
 from tests.random_params import model_params
 from tests.train.tiny_experiment import tiny
 
@@ -101,6 +104,24 @@ def test_a_run_starts_from_a_checkpoint_and_can_be_loaded_itself(weights, tmp_pa
         assert from_file[name] == pytest.approx(from_run[name], abs=1e-6)
     assert from_file["checkpoint"] == str(path) and from_file["examples"] == from_run["examples"]
     assert result["step"] == 1
+
+
+def test_weights_are_evaluated_where_there_are_no_training_images(weights, tmp_path):
+    """A validation set and the order of its classes are all that an evaluation needs."""
+    root = write_tree(tmp_path / "images", {"cat": 1, "dog": 1})
+    shutil.rmtree(root / "train")
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    data = ImagesConfig(
+        images=FolderConfig(path=str(root), label_file=str(tmp_path / "labels.txt")),
+        size=(8, 8),
+        channels=1,
+        mean=(0.0,),
+        stddev=(255.0,),
+    )
+    path, _ = weights
+    assert evaluate_weights(experiment(data=data), path)["examples"] == 4
+    with pytest.raises(DataError, match="train, does not exist"):
+        assemble(experiment(data=data))
 
 
 def test_a_checkpoint_that_is_not_there(tmp_path):
