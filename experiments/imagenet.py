@@ -12,6 +12,9 @@ number of classes:
     --config.data.images=folder --config.data.images.path=DIR --config.task.num_classes=10 \\
         --config.model.decoder.num_classes=10     (of baselines: --config.model.num_classes=10)
 
+With fewer than six classes add --config.task.top_k=none. RandAugment moves and covers by pixels of
+the stored image: for small ones lower --config.data.randaugment.translate and cutout.
+
 Accuracies are the papers', in per cent, top 1 on the 50,000. None of the full-size variants has
 been trained to its end with this package; `perceiver_jax.report` says of each what was run.
 "Open" marks what a paper does not say, and what stands here instead. Hardware: 64 TPUv3 for
@@ -94,6 +97,7 @@ IO_SCHEDULE = ConstantCosine(base_lr=5e-4, scale_by_batch=True, constant_fractio
 # What the papers say, by field; the report shows where a run differs. Crops are random, and
 # RandAugment has 4 layers of magnitude 5 in both (Perceiver, Sec. 4.1; Perceiver IO, App. A.1).
 _INPUT_RECIPE = {
+    "task.num_classes": 1000,
     "data.images.hold_out": 0,  # All training images, as in the released code.
     "data.size": (224, 224),
     "data.crop": "RandomCrop",
@@ -590,7 +594,8 @@ def smoke() -> ExperimentConfig:
     ImageFolder of ten classes will do: --config.data.images.path=DIR. What differs from
     `io_fourier` is where the images lie, and sizes: images of 32 x 32, 8 bands, 32 latents of 64
     channels in 2 blocks of 2 layers with 4 heads, a query of 64 channels, 10 classes, 200 steps of
-    batches of 64, and how often what is written.
+    batches of 64, how often what is written, and RandAugment's translations and squares, which are
+    in pixels of the stored image: the tiles have 64 to a side, ImageNet's images about 400.
     """
     return override(
         VARIANTS["io_fourier"](),
@@ -599,6 +604,8 @@ def smoke() -> ExperimentConfig:
             "paper": None,
             "data.images": FolderConfig(path="data/photos"),
             "data.size": (32, 32),
+            "data.randaugment.translate": 16.0,
+            "data.randaugment.cutout": 6.0,
             "model.preprocessor.shape": (32, 32),
             "model.preprocessor.position.max_resolution": (32, 32),
             "model.preprocessor.position.num_bands": 8,

@@ -188,6 +188,8 @@ def test_smoke_differs_from_io_fourier_in_sizes_only() -> None:
         "paper",
         "data.images",
         "data.size",
+        "data.randaugment.translate",
+        "data.randaugment.cutout",
         "task.num_classes",
         "model.preprocessor.shape",
         "model.preprocessor.position.num_bands",

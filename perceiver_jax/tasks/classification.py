@@ -37,8 +37,9 @@ class ClassificationConfig:
             raise ConfigError(f"task.label_smoothing={self.label_smoothing} must lie in [0, 1).")
         if self.top_k is not None and not 1 < self.top_k < self.num_classes:
             raise ConfigError(
-                f"task.top_k={self.top_k} says nothing with {self.num_classes} classes: choose "
-                f"2 to {self.num_classes - 1}, or none."
+                f"task.top_k={self.top_k} says nothing with {self.num_classes} classes: give "
+                "--config.task.top_k=none"
+                + (f", or 2 to {self.num_classes - 1}." if self.num_classes > 3 else ".")
             )
 
     @property
@@ -117,8 +118,9 @@ class ClassificationConfig:
             raise ConfigError(
                 f"The model returns {outputs.shape} and the labels are {labels.shape}: with "
                 f"task.num_classes={self.num_classes} the model must return "
-                f"{(*labels.shape, self.num_classes)}. Give the model's decoder as many outputs "
-                "as the task has classes."
+                f"{(*labels.shape, self.num_classes)}. Give the model as many outputs as the "
+                f"task has classes: --config.model.decoder.num_classes={self.num_classes}, or for "
+                f"baselines --config.model.num_classes={self.num_classes}."
             )
         log_probs = jax.nn.log_softmax(outputs.astype(jnp.float32))  # [B, num_classes]
         at_label = _at(log_probs, labels)  # [B]

@@ -10,8 +10,9 @@ import optax
 from jax.sharding import Mesh
 
 from perceiver_jax.data.readers import first_readable
+from perceiver_jax.data.shown import NamesClasses
 from perceiver_jax.data.source import Example, Source, training_source
-from perceiver_jax.errors import ModelError
+from perceiver_jax.errors import ConfigError, ModelError
 from perceiver_jax.tasks.base import reads
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.mesh import check_batch_size, make_mesh
@@ -115,6 +116,7 @@ def assemble(
     else:
         split, source = evaluated
         example = first_readable(source, split, trainer.max_corrupt_examples)
+    _check_classes(config)
 
     steps_per_epoch = len(source) / trainer.batch_size
     if trainer.num_steps is not None:
@@ -156,6 +158,21 @@ def assemble(
             frozen=config.frozen,
         ),
     )
+
+
+def _check_classes(config: ExperimentConfig) -> None:
+    """Raises ConfigError if the data have classes that the task has not."""
+    data, num_classes = config.data, getattr(config.task, "num_classes", None)
+    if num_classes is None or not isinstance(data, NamesClasses):
+        return
+    count = len(data.class_names())
+    if count > num_classes:
+        raise ConfigError(
+            f"The data have {count:,} classes, and task.num_classes={num_classes:,}: labels would "
+            f"have no output. Give --config.task.num_classes={count} and as many to the model: "
+            f"--config.model.decoder.num_classes={count} for most, "
+            f"--config.model.num_classes={count} for baselines."
+        )
 
 
 def _input_shapes(config: ExperimentConfig, example: Example) -> tuple[Any, ...]:

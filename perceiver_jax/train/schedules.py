@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from perceiver_jax.errors import ConfigError
 from perceiver_jax.train.config import Constant, ConstantCosine, Cosine, Steps
 
 Schedule = Callable[[jax.typing.ArrayLike], jax.Array]  # step [] int -> learning rate [] float32
@@ -31,6 +32,9 @@ def make_schedule(
       batch_size: examples a step, over all devices.
       steps_per_epoch: training examples / batch_size; need not be whole.
       total_steps: length of training; need not be whole.
+
+    Raises:
+      ConfigError: the warm-up is longer than training.
     """
     scale = batch_size / _REFERENCE_BATCH if config.scale_by_batch else 1.0
     base = config.base_lr * scale
@@ -40,10 +44,17 @@ def make_schedule(
         }
         return optax.piecewise_constant_schedule(base, boundaries)
     if isinstance(config, Cosine):
+        warmup_steps = config.warmup_epochs * steps_per_epoch
+        if warmup_steps >= total_steps:
+            raise ConfigError(
+                f"schedule.warmup_epochs={config.warmup_epochs} is {warmup_steps:g} steps of these "
+                f"data, and training has {total_steps:g}: train for longer, or give a smaller "
+                "--config.schedule.warmup_epochs, such as 0."
+            )
         return optax.warmup_cosine_decay_schedule(
             init_value=config.init_value * scale,
             peak_value=base,
-            warmup_steps=config.warmup_epochs * steps_per_epoch,
+            warmup_steps=warmup_steps,
             decay_steps=total_steps,
             end_value=config.end_value * scale,
         )

@@ -124,6 +124,11 @@ def test_weights_are_evaluated_where_there_are_no_training_images(weights, tmp_p
         assemble(experiment(data=data))
 
 
+def test_data_with_more_classes_than_the_task_are_refused():
+    with pytest.raises(ConfigError, match=r"10 classes, and task.num_classes=7: .*num_classes=10"):
+        assemble(experiment(num_classes=7, **{"task.num_classes": 7, "task.top_k": None}))
+
+
 def test_a_checkpoint_that_is_not_there(tmp_path):
     with pytest.raises(Exception, match=r"nothing\.pystate does not exist"):
         train(experiment(checkpoint=str(Path(tmp_path) / "nothing.pystate")), tmp_path / "run")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from perceiver_jax.errors import ConfigError
 from perceiver_jax.train import config as configs
 from perceiver_jax.train.schedules import make_schedule
 
@@ -62,3 +63,9 @@ def test_constant_cosine_by_hand() -> None:
     )
     found = [float(schedule(step)) for step in (0, 19, 20, 30, 40, 50)]
     assert found == pytest.approx([2e-3, 2e-3, 2e-3, 1e-3, 0, 0], abs=1e-9)
+
+
+def test_a_warm_up_that_never_ends_is_refused():
+    config = configs.Cosine(base_lr=1e-3, warmup_epochs=5)
+    with pytest.raises(ConfigError, match=r"warmup_epochs=5 is 217.5 steps .* training has 4: "):
+        make_schedule(config, batch_size=8, steps_per_epoch=43.5, total_steps=4)

@@ -47,11 +47,17 @@ def decode(data: bytes, where: str, *, channels: int = 3, exif: bool = False) ->
       UserError: Pillow is not installed.
     """
     require("PIL", purpose="Reading images", pip_name="pillow")
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
+    if not data:
+        raise CorruptExample(f"{where}: it is empty")
     # Pillow's decoders fail in many ways: OSError, SyntaxError, struct.error, IndexError, ...
     with decoding(where, Exception):
-        image: Any = Image.open(io.BytesIO(data))  # Reads the header only.
+        try:
+            image: Any = Image.open(io.BytesIO(data))  # Reads the header only.
+        except UnidentifiedImageError as error:
+            # Its own words name an object in memory.
+            raise OSError("no image of a format that Pillow knows") from error
     if image.width * image.height > MAX_PIXELS:
         raise CorruptExample(
             f"{where}: {image.width} x {image.height} pixels; images above {MAX_PIXELS:,} are "

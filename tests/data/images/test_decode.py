@@ -119,6 +119,14 @@ def test_a_file_cut_short(kind: str, share: float) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of damaged TIFF tags.
+@pytest.mark.parametrize(
+    ("data", "reason"), [(b"", "it is empty"), (b"cat, dog", "no image of a format that Pillow")]
+)
+def test_what_is_no_image_says_so(data: bytes, reason: str) -> None:
+    with pytest.raises(CorruptExample, match=f"^folder/a.JPEG: {reason}"):
+        decode(data, "folder/a.JPEG")
+
+
 def test_random_damage_is_corrupt_or_some_image() -> None:
     # Whatever Pillow makes of it, nothing else than CorruptExample comes out.
     rng = np.random.default_rng(0)
