@@ -4,6 +4,7 @@ import collections
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
+from unittest import mock
 
 import haiku as hk
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from perceiver_jax.model import traced_once
 from perceiver_jax.model.byte_array import ByteArray
 from tests import golden_cases
 from tests.golden_models import build, call_args, video_inputs
@@ -101,7 +103,11 @@ def evaluate(name: str) -> tuple[Outputs, Any, dict[str, jax.Array], dict[str, A
             calls[key] += 1
             return value
 
-        with hk.intercept_methods(record):
+        # Every layer is to be seen.
+        with (
+            hk.intercept_methods(record),
+            mock.patch.object(traced_once, "allowed", return_value=False),
+        ):
             outputs, state = model.apply(params, case.state, None, *args, **kwargs)
         if not isinstance(outputs, dict):
             # Stored in pixels for optical flow, which is learned in units of 20 of them.

@@ -179,7 +179,8 @@ def test_frozen_statistics_are_those_of_evaluation():
     jax.tree.map(np.testing.assert_array_equal, new_state, state)
 
 
-@pytest.mark.parametrize("layout", ["data=8", "fsdp=8"])
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["fsdp=8"])
 def test_eight_devices_compute_what_one_does(layout):
     """Batch statistics included: they are those of the whole batch, not of a device's part."""
     axis = layout.partition("=")[0]

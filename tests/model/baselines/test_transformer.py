@@ -226,7 +226,8 @@ def vit_of_8():
     )
 
 
-@pytest.mark.parametrize("layout", ["data=8", "2x2x2"])
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["2x2x2"])
 def test_eight_devices_compute_what_one_does(layout):
     mesh = {
         "data=8": equivalent.MeshConfig(data=8),
