@@ -98,8 +98,7 @@ def _grid(config: zoo.PerceiverConfig, num_elements: int) -> tuple[tuple[int, ..
     order: Any = slice(None)
     if isinstance(preprocessor, zoo.ImageConfig | zoo.AudioConfig):
         if preprocessor.permutation_seed is not None:
-            # The same order as the preprocessor's: element i lies at order[i].
-            order = np.random.RandomState(preprocessor.permutation_seed).permutation(num_elements)
+            order = zoo.fixed_permutation(preprocessor.permutation_seed, num_elements)
         grid = preprocessor.index_dims
         if np.prod(grid) == num_elements:
             return grid, order

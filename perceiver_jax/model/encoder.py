@@ -169,18 +169,13 @@ class PerceiverEncoder(hk.Module):
 
         is_plain = routes.chosen() == "plain"
         has_dropout = is_training and config.dropout_prob > 0.0
-        once = None
-        if traced_once.allowed() and not is_plain and not has_dropout:
-            once = traced_once.TracedOnce(
-                lambda name: as_layer(_make_self_attend(config, self.exact_gelu, name))
-            )
+        call = traced_once.calls(
+            partial(_make_self_attend, config, self.exact_gelu), as_layer, has_dropout=has_dropout
+        )
 
         def think(latents: jax.Array, tower: Tower) -> jax.Array:
             for self_attend in tower:
-                if once is not None:
-                    latents = once(self_attend, latents)
-                else:
-                    latents = as_layer(self_attend)(latents)
+                latents = call(self_attend, latents)
             return latents
 
         def cycle(latents: jax.Array, step: Cycle) -> jax.Array:

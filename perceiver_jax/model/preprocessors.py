@@ -17,6 +17,7 @@ import numpy as np
 from perceiver_jax.model import convolutions, patches
 from perceiver_jax.model.byte_array import ByteArray, Grid, fourier_grid
 from perceiver_jax.model.linear import Linear
+from perceiver_jax.model.permutation import fixed_permutation
 from perceiver_jax.model.position_encoding import (
     FourierConfig,
     PositionConfig,
@@ -71,7 +72,7 @@ class PositionedPreprocessor(hk.Module):
         order = None
         if config.permutation_seed is not None:
             # One fixed order for all examples, after the positions are attached (Perceiver, 4.1).
-            order = np.random.RandomState(config.permutation_seed).permutation(x.shape[1])
+            order = fixed_permutation(config.permutation_seed, x.shape[1])
         if config.position is None:
             x = x if order is None else x[:, order]
             return Elements(ByteArray.of(x), x)

@@ -6,6 +6,7 @@ of a training step of the optical flow model, and 0.7 s so.
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import haiku as hk
 import jax
@@ -13,6 +14,7 @@ import jax
 from perceiver_jax.model import capture, routes
 
 Layer = Callable[[jax.Array], jax.Array]
+Module = TypeVar("Module", bound=hk.Module)
 
 _NAME = "layer"
 
@@ -39,9 +41,26 @@ class TracedOnce:
         return self._call(_own_parameters(module.module_name), x)
 
 
+def calls(
+    make: Callable[[str], Module], as_layer: Callable[[Module], Layer], *, has_dropout: bool = False
+) -> Callable[[Module, jax.Array], jax.Array]:
+    """Returns how the layers of a tower are applied: traced once, or each by itself if need be.
+
+    Args:
+      make: makes a module like those of the tower, of a given name.
+      as_layer: how a module is called.
+      has_dropout: whether they draw random numbers, and so cannot share a trace.
+    """
+    if allowed() and not has_dropout:
+        return TracedOnce(lambda name: as_layer(make(name)))
+    return lambda module, x: as_layer(module)(x)
+
+
 def allowed() -> bool:
-    """Whether nobody needs to see every layer: nobody initialises, captures or lists routes."""
-    return not (hk.running_init() or capture.active() or routes.is_recording())
+    """Whether nobody needs every layer: to initialise, capture, list routes, or by the textbook."""
+    return not (
+        hk.running_init() or capture.active() or routes.is_recording() or routes.chosen() == "plain"
+    )
 
 
 def _own_parameters(name: str) -> hk.Params:

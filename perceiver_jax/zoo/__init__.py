@@ -26,6 +26,7 @@ from perceiver_jax.model.multimodal import (
     MultimodalDecoderConfig,
 )
 from perceiver_jax.model.perceiver import PerceiverConfig
+from perceiver_jax.model.permutation import fixed_permutation
 from perceiver_jax.model.position_encoding import FourierConfig, LearnedConfig
 from perceiver_jax.model.postprocessors import (
     AudioOutputConfig,
@@ -81,6 +82,7 @@ __all__ = [
     "VideoDecoderConfig",
     "build",
     "count",
+    "fixed_permutation",
     "get_config",
     "list_models",
 ]

@@ -23,6 +23,13 @@ from perceiver_jax.train.mesh import put_batch
 
 STEPS = 5
 
+# Of eight devices.
+LAYOUTS = {
+    "data=8": MeshConfig(data=8),
+    "fsdp=8": MeshConfig(data=1, fsdp=8),
+    "2x2x2": MeshConfig(data=2, fsdp=2, tensor=2),
+}
+
 
 def experiment(layout: MeshConfig = MeshConfig(), **trainer: Any) -> ExperimentConfig:
     """A Perceiver with two cross-attends and two towers, every width divisible by 8."""

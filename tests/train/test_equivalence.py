@@ -16,6 +16,7 @@ from perceiver_jax.train.config import MeshConfig
 from perceiver_jax.train.mesh import put_batch
 from perceiver_jax.train.step import make_gradients
 from tests.train.equivalent import (
+    LAYOUTS,
     STEPS,
     assert_equal,
     experiment,
@@ -23,12 +24,6 @@ from tests.train.equivalent import (
     five_steps,
     lamb,
 )
-
-LAYOUTS = {
-    "data=8": MeshConfig(data=8),
-    "fsdp=8": MeshConfig(data=1, fsdp=8),
-    "2x2x2": MeshConfig(data=2, fsdp=2, tensor=2),
-}
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from perceiver_jax.tasks.base import training_batch
 from perceiver_jax.tasks.mixing import Draws
 from perceiver_jax.train import loop
 from perceiver_jax.train.assemble import assemble
-from perceiver_jax.train.config import ExperimentConfig, MeshConfig
+from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.dry_run import collectives, dry_run
 from perceiver_jax.train.loop import train
 from perceiver_jax.train.mesh import BATCH, make_mesh, put_batch
@@ -28,18 +28,12 @@ from perceiver_jax.train.state import batch_key, step_key
 from perceiver_jax.train.step import make_batch
 from tests.data.sources import DamagedSource
 from tests.train import equivalent, fake
-from tests.train.equivalent import assert_equal, five_steps, mixing
+from tests.train.equivalent import LAYOUTS, assert_equal, five_steps, mixing
 from tests.train.processes import run_processes
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 MIXED = {"task__mixing": "MixConfig"}
-
-LAYOUTS = {
-    "data=8": MeshConfig(data=8),
-    "fsdp=8": MeshConfig(data=1, fsdp=8),
-    "2x2x2": MeshConfig(data=2, fsdp=2, tensor=2),
-}
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from perceiver_jax.model.permutation import fixed_permutation
 from perceiver_jax.model.position_encoding import FourierConfig, PositionEncoder
 from perceiver_jax.model.preprocessors import check_input
 
@@ -65,7 +65,7 @@ def positioned(config: BaselineConfig, images: jax.Array) -> Pixels:  # [b, y, x
         positions = encoding.astype(images.dtype).reshape(*grid, -1)
     if config.permutation_seed is None:
         return Pixels(images, positions)
-    order = np.random.RandomState(config.permutation_seed).permutation(grid[0] * grid[1])
+    order = fixed_permutation(config.permutation_seed, grid[0] * grid[1])
     content = images.reshape(batch, len(order), -1)[:, order].reshape(images.shape)
     if positions is not None:
         positions = positions.reshape(len(order), -1)[order].reshape(positions.shape)

@@ -6,7 +6,6 @@ made small enough for that (Sec. 4.1).
 """
 
 import dataclasses
-from functools import partial
 from typing import ClassVar, Literal
 
 import haiku as hk
@@ -103,15 +102,12 @@ class Transformer(hk.Module):
             )
 
         def as_layer(self_attend: blocks.SelfAttention) -> blocks.Layer:
-            layer = how.wrap(partial(self_attend), is_cross_attend=False)
+            layer = how.wrap(self_attend, is_cross_attend=False)
             return lambda x: how.place(layer(x))
 
-        once = None
-        if traced_once.allowed() and routes.chosen() != "plain":
-            once = traced_once.TracedOnce(lambda name: as_layer(make_layer(name)))
+        call = traced_once.calls(make_layer, as_layer)
         for _ in range(config.num_layers):
-            layer = make_layer()
-            x = once(layer, x) if once is not None else as_layer(layer)(x)
+            x = call(make_layer(), x)
         x = how.leave(blocks.layer_norm(x))
         pooled = x[:, 0] if config.pooling == "class_token" else jnp.mean(x, axis=1)
         # Logits start at zero, as the Perceiver's do.
