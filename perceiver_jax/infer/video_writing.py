@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from perceiver_jax.atomic import replacing
+from perceiver_jax.data.media.frames import FRAME_RATE
 from perceiver_jax.errors import DataError, require
-from perceiver_jax.infer.video_files import FRAME_RATE
 
 # Encoders in the order of preference. Builds of FFmpeg without the GPL parts have no libx264.
 VIDEO_ENCODERS = ("libx264", "libopenh264", "mpeg4")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from perceiver_jax.data.media import frames as media_frames
 from perceiver_jax.infer import autoencode, pictures, video_files, video_writing
 from tests import tiny_models
 from tests.infer.command_line import predict
@@ -45,7 +46,7 @@ def test_videos_of_one_name(model, tmp_path):
     assert result.code == 0, result.err
     files = [tmp_path / f"out/{name}_reconstruction.mp4" for name in ("clip", "clip-2")]
     assert [record["video_file"] for record in result.records()] == list(map(str, files))
-    assert [len(list(video_files.read_frames(file))) for file in files] == [2, 3]
+    assert [len(list(media_frames.read_frames(file))) for file in files] == [2, 3]
 
 
 @pytest.mark.core
@@ -82,7 +83,7 @@ def test_video_with_sound(model, tmp_path):
     np.testing.assert_array_equal(picture[: SIZE[0], SIZE[1] :], pieces[0].frames[1])
     assert np.abs(picture[SIZE[0] :, : SIZE[1]] - shown[0]).max() <= 1
     written = tmp_path / "out/clip_reconstruction.mp4"
-    assert video_files.video_info(written) == (25, True)
+    assert media_frames.video_info(written) == (25, True)
     (whole,) = video_files.read_pieces(written, size=SIZE, samples_per_frame=PER_FRAME)
     # H.264 loses much of noise in tiny frames; brightness stays.
     np.testing.assert_allclose(

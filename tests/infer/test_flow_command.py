@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from perceiver_jax.data.media import frames as media_frames
 from perceiver_jax.errors import UserError
-from perceiver_jax.infer import flow, flow_files, video_files, video_writing
+from perceiver_jax.infer import flow, flow_files, video_writing
 from perceiver_jax.infer.commands.flow import parse_frames
 from tests import tiny_models
 from tests.infer.command_line import predict
@@ -93,7 +94,7 @@ def test_folder(model, tmp_path):
         )
         colours = np.asarray(Image.open(tmp_path / f"out/frame{index}_flow.png"))
         np.testing.assert_array_equal(colours, flow_files.flow_to_colours(found, longest))
-    video = list(video_files.read_frames(tmp_path / "out/in_flow.mp4"))
+    video = list(media_frames.read_frames(tmp_path / "out/in_flow.mp4"))
     assert [frame.shape for frame in video] == [(*SIZE, 3)] * 3
 
 
@@ -104,14 +105,14 @@ def test_video(model, tmp_path):
         writer.write(frames)
     result = run(model, tmp_path / "out", tmp_path / "clip.mp4", "--frames=1:6:2")
     assert result.code == 0, result.err
-    decoded = list(video_files.read_frames(tmp_path / "clip.mp4"))
+    decoded = list(media_frames.read_frames(tmp_path / "clip.mp4"))
     for first, second in ((1, 3), (3, 5)):
         found = flow_files.read_flo(tmp_path / f"out/clip_{first:05d}.flo")
         expected = flow.predict_flow(model, decoded[first], decoded[second])
         np.testing.assert_array_equal(found, expected)
     assert len(result.records()) == 2
     assert result.records()[1]["second"] == f"{tmp_path / 'clip.mp4'}:5"
-    info = video_files.video_info(tmp_path / "out/clip_flow.mp4")
+    info = media_frames.video_info(tmp_path / "out/clip_flow.mp4")
     assert info.rate == 15 and not info.has_audio
 
 

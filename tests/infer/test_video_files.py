@@ -7,8 +7,9 @@ import av
 import numpy as np
 import pytest
 
+from perceiver_jax.data.media import frames as media_frames
 from perceiver_jax.errors import DataError
-from perceiver_jax.infer import video_files, video_writing
+from perceiver_jax.infer import pictures, video_files, video_writing
 
 SIZE = (32, 48)
 
@@ -70,7 +71,7 @@ class TestRoundTrip:
         audio[:9600] = 0  # The first five frames are silent: shows whether sound is in step.
         write_video(tmp_path / "a.mp4", frames, audio)
         assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
-        assert video_files.video_info(tmp_path / "a.mp4") == (25, True)
+        assert media_frames.video_info(tmp_path / "a.mp4") == (25, True)
         read_frames, read_audio, notes = read(tmp_path / "a.mp4")
         assert not notes
         assert read_frames.dtype == np.uint8 and read_audio.dtype == np.float32
@@ -104,14 +105,14 @@ class TestRoundTrip:
         assert len(frames) == 3
         assert audio.shape == (3 * 1920, 1) and not audio.any()
         assert len(notes) == 1 and "no sound in this file; silence is used" in notes[0]
-        assert not video_files.video_info(tmp_path / "a.mp4").has_audio
+        assert not media_frames.video_info(tmp_path / "a.mp4").has_audio
 
     def test_odd_sizes_are_written(self, tmp_path):
         frames = grey_frames(2, (5, 7))
         write_video(tmp_path / "a.mp4", frames, rate=Fraction(5, 2))
-        (shape,) = {frame.shape for frame in video_files.read_frames(tmp_path / "a.mp4")}
+        (shape,) = {frame.shape for frame in media_frames.read_frames(tmp_path / "a.mp4")}
         assert shape == (6, 8, 3)
-        assert video_files.video_info(tmp_path / "a.mp4").rate == Fraction(5, 2)
+        assert media_frames.video_info(tmp_path / "a.mp4").rate == Fraction(5, 2)
 
     def test_nothing_is_left_of_a_video_that_fails(self, tmp_path):
         (tmp_path / "a.mp4").write_bytes(b"what was there before")
@@ -216,7 +217,7 @@ class TestFrames:
     @pytest.mark.core
     def test_chosen_by_number(self, tmp_path):
         write_video(tmp_path / "a.mp4", grey_frames(10))
-        chosen = video_files.read_frames(tmp_path / "a.mp4", start=2, stop=9, step=3)
+        chosen = media_frames.read_frames(tmp_path / "a.mp4", start=2, stop=9, step=3)
         assert [number_of(frame) for frame in chosen] == [2, 5, 8]
 
     @pytest.mark.parametrize("rotation", [90, 180, -90])
@@ -225,7 +226,7 @@ class TestFrames:
         scene = np.zeros((1, 32, 48, 3), np.uint8)
         scene[:, :16, :24] = 250  # The upper left quarter is white.
         write(tmp_path / "a.mp4", scene, [Fraction(0)], rotation=rotation)
-        (frame,) = video_files.read_frames(tmp_path / "a.mp4")
+        (frame,) = media_frames.read_frames(tmp_path / "a.mp4")
         expected = np.rot90(scene[0], rotation // 90)
         assert frame.shape == expected.shape
         assert np.abs(frame.astype(int) - expected).mean() < 5
@@ -240,10 +241,10 @@ class TestFrames:
 
     def test_crop(self):
         image = np.arange(5 * 8).reshape(5, 8, 1)
-        np.testing.assert_array_equal(video_files.crop_to_aspect(image, (7, 7)), image[:, 1:6])
+        np.testing.assert_array_equal(pictures.crop_to_aspect(image, (7, 7)), image[:, 1:6])
         tall = image.transpose(1, 0, 2)
-        np.testing.assert_array_equal(video_files.crop_to_aspect(tall, (7, 7)), tall[1:6])
-        np.testing.assert_array_equal(video_files.crop_to_aspect(image, (1, 4)), image[1:3])
+        np.testing.assert_array_equal(pictures.crop_to_aspect(tall, (7, 7)), tall[1:6])
+        np.testing.assert_array_equal(pictures.crop_to_aspect(image, (1, 4)), image[1:3])
 
     def test_a_picture_is_a_video_of_one_frame(self, tmp_path):
         from PIL import Image

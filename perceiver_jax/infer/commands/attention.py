@@ -116,6 +116,7 @@ def _texts(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir: 
 def _signals(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir: Path) -> None:
     """Sounds and clouds of points."""
     from perceiver_jax import zoo
+    from perceiver_jax.data.media.sound import read_sound
     from perceiver_jax.errors import DataError
     from perceiver_jax.infer import attention_maps, attention_plots, signal_files
 
@@ -126,7 +127,7 @@ def _signals(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir
         picture = out_dir / f"{stem}.attention.png"
         try:
             if isinstance(preprocessor, zoo.AudioConfig):
-                signal = signal_files.read_sound(path)
+                signal = read_sound(path)
                 if len(signal) != preprocessor.num_samples:
                     report.note(
                         f"{path}: {len(signal)} samples, and the model reads the first "

@@ -69,6 +69,7 @@ def _reconstruct(
     """Writes the files whose names begin with `target`."""
     import numpy as np
 
+    from perceiver_jax.data.media.frames import FRAME_RATE, video_info
     from perceiver_jax.infer import class_names, pictures, video_files, video_writing
     from perceiver_jax.infer.autoencode import PSNRMeter, autoencode
 
@@ -83,7 +84,7 @@ def _reconstruct(
         seconds=arguments.seconds,
         note=notes.append,
     )
-    has_audio = video_files.video_info(path).has_audio
+    has_audio = video_info(path).has_audio
     video_file = target.with_name(f"{target.name}_reconstruction.mp4")
     picture_file = target.with_name(f"{target.name}_frames.png")
     image_psnr, audio_psnr = PSNRMeter(), PSNRMeter()
@@ -91,7 +92,7 @@ def _reconstruct(
     with video_writing.writing_video(
         video_file,
         size=layout.size,
-        sample_rate=layout.samples_per_frame * video_files.FRAME_RATE,
+        sample_rate=layout.samples_per_frame * FRAME_RATE,
     ) as writer:
         for piece in pieces:
             frames = piece.frames.astype(np.float32) / 255

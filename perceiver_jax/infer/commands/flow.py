@@ -108,18 +108,19 @@ def _images(paths: list[Path]) -> Iterator[_Frame]:
 
 def _frames_of(path: Path, chosen: slice) -> tuple[Iterator[_Frame], float]:
     """Frames of a video or a folder, and how many of them to show a second."""
-    from perceiver_jax.infer import images, video_files
+    from perceiver_jax.data.media.frames import read_frames, video_info
+    from perceiver_jax.infer import images
 
     if path.is_dir():
         # Frames of one folder follow each other; those of folders inside it do not.
         files = [file for file in images.find_images([path])[0] if file.parent == path]
         return _images(files[chosen]), _FOLDER_RATE
-    pixels = video_files.read_frames(path, start=chosen.start, stop=chosen.stop, step=chosen.step)
+    pixels = read_frames(path, start=chosen.start, stop=chosen.stop, step=chosen.step)
     frames = (
         _Frame(f"{path}:{index}", f"{path.stem}_{index:05d}", frame)
         for index, frame in zip(itertools.count(chosen.start, chosen.step), pixels, strict=False)
     )
-    return frames, float(video_files.video_info(path).rate) / chosen.step
+    return frames, float(video_info(path).rate) / chosen.step
 
 
 class _Written(NamedTuple):
