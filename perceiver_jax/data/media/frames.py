@@ -66,9 +66,23 @@ def video_stream(
     Raises:
       DataError: it has none.
     """
-    if not container.streams.video:
+    streams = video_streams(container)
+    if not streams:
         raise DataError(f"{str(path)!r} has no video stream.")
-    return container.streams.video[0]
+    return streams[0]
+
+
+def video_streams(
+    container: "av.container.InputContainer",
+) -> "list[av.video.stream.VideoStream]":
+    """Returns the video streams of a file; the picture on a record's sleeve is none."""
+    from av.stream import Disposition
+
+    return [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
 
 
 def rate_of(stream: "av.video.stream.VideoStream") -> Fraction:

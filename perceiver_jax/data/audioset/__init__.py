@@ -1,0 +1,1 @@
+"""AudioSet, and sets of one's own in its layout: recordings with sound, frames and labels."""

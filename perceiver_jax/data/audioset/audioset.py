@@ -1,0 +1,236 @@
+"""AudioSet, and sets of one's own in its layout, as recordings with labels.
+
+prepare.py decodes the clips and stores the recordings, once; here they are read, without
+TensorFlow.
+"""
+
+import dataclasses
+import functools
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perceiver_jax.data.audioset.records import Fingerprint, fingerprint, ids_file, to_example
+from perceiver_jax.data.images.prepare import FORMAT
+from perceiver_jax.data.source import decoding
+from perceiver_jax.errors import ConfigError, DataError, require
+
+SPLITS = ("train", "valid", "test")  # "valid" is held out of train; there is one if asked for.
+
+# {"id": str, "label": float32 [classes], 0 or 1} and what the recording has of
+# {"audio": int16 [samples], "frames": list of JPEG files, or "video": EncodedVideo}
+Example = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecordingsConfig:
+    """A set that `python -m perceiver_jax.data.audioset.prepare` has made, of any classes.
+
+    Splits: "train" and "test" are the set's own (of AudioSet, the balanced and unbalanced lists,
+    and the evaluation list); "valid" is the first `hold_out` training recordings as they are
+    stored: in the order of a hash of their ids, so that these are drawn at random.
+    """
+
+    name: str = "audioset"  # As the set was named when it was made.
+    data_dir: str | None = None  # Where it is; None: $TFDS_DATA_DIR, or ~/tensorflow_datasets.
+    hold_out: int = 0  # So many training recordings are not trained on, but are the split "valid".
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ConfigError("data.recordings.name is empty; name a set, such as audioset.")
+        if self.hold_out < 0:
+            raise ConfigError(
+                f"data.recordings.hold_out={self.hold_out} must be 0 or the number of training "
+                "recordings to keep back."
+            )
+
+    def open(self, split: str) -> "Recordings":
+        """Opens a split: "train", "valid" or "test".
+
+        Raises:
+          DataError: no such split, or the set is missing or is none of recordings, with the command
+            that makes it.
+          UserError: tensorflow-datasets or array-record is not installed.
+        """
+        if split not in SPLITS:
+            raise DataError(f"{self._what} has no split {split!r}; it has: {', '.join(SPLITS)}.")
+        builder = self._builder()
+        stored = "test" if split == "test" else "train"
+        if stored not in builder.info.splits:
+            raise DataError(
+                f"{self._what} in {builder.data_dir} has no recordings to {stored} on: it was made "
+                "without such a list."
+            )
+        first, count = 0, builder.info.splits[stored].num_examples
+        if split == "valid" and not self.hold_out:
+            raise DataError(
+                f"{self._what} holds no training recordings out, so there is no split 'valid'; say "
+                "how many with --config.data.recordings.hold_out=N."
+            )
+        if split != "test" and self.hold_out >= count:
+            raise DataError(
+                f"data.recordings.hold_out={self.hold_out} must leave some of the {count} training "
+                f"recordings of {self._what} to train on."
+            )
+        if split == "valid":
+            count = self.hold_out
+        elif split == "train":
+            first, count = self.hold_out, count - self.hold_out
+        return Recordings(
+            directory=os.fspath(builder.data_dir),
+            split=stored,
+            class_names=tuple(builder.info.features["labels"].feature.names),
+            first=first,
+            count=count,
+        )
+
+    @property
+    def _what(self) -> str:
+        return f"The set {self.name!r}"
+
+    def _builder(self) -> Any:
+        """Finds the set on disk."""
+        require("tensorflow_datasets", purpose=self._what, pip_name="tensorflow-datasets")
+        require("array_record", purpose=self._what, pip_name="array-record")
+        import tensorflow_datasets as tfds
+
+        data_dir = None if self.data_dir is None else os.path.expanduser(self.data_dir)
+        where = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+        try:
+            builder = tfds.core.read_only_builder.builder_from_files(self.name, data_dir=data_dir)
+        except (tfds.core.DatasetNotFoundError, ValueError, OSError) as error:
+            missing = isinstance(error, tfds.core.DatasetNotFoundError)
+            reason = "" if missing else f" ({str(error).splitlines()[0]})"
+            raise DataError(
+                f"{self._what} is not in {where}{reason}. If it is elsewhere, give "
+                "--config.data.recordings.data_dir. Make it once, of the lists and a folder with "
+                "the clips, with the packages of the extras data and media (docs/data.md says "
+                f"more):\n\n    {command(self.name, where)}\n"
+            ) from error
+        found, stored = builder.info.features, builder.info.file_format
+        if not (
+            {"id", "labels", "audio", "frames", "video"} <= set(found)
+            and isinstance(getattr(found["labels"], "feature", None), tfds.features.ClassLabel)
+            and stored is not None
+            and stored.value == FORMAT
+        ):
+            raise DataError(
+                f"{self._what} in {builder.data_dir} is none of recordings: its features are "
+                f"{', '.join(found)}. Name one that perceiver_jax.data.audioset.prepare made."
+            )
+        return builder
+
+
+@dataclasses.dataclass(frozen=True)
+class Recordings:
+    """A split, or a part of one: a picklable `perceiver_jax.data.source.Source`.
+
+    An example is {"id": str, "label": float32 [classes]} with "audio" (int16 [samples], one channel
+    at 48 kHz) and "frames" (a list of JPEG files, 25 a second) or, where video was stored as it is,
+    "video" (`perceiver_jax.data.media.encoded.EncodedVideo`). What a recording does not have, or
+    what was not stored, is not in its example. Frame k is shown from sample 1,920 k on.
+    `read_frames` decodes either form. The files are opened when an example is first asked for, in
+    each process by itself.
+    """
+
+    directory: str  # Of the set's files.
+    split: str  # "train" or "test".
+    class_names: tuple[str, ...]  # In the order of the labels; all classes of the set.
+    first: int  # The first of the split's examples that belongs to this part.
+    count: int  # How many do.
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Example:
+        return to_example(self._record(index), len(self.class_names))
+
+    def describe(self, index: int) -> str:
+        """Says where a recording is stored, and of which file it was made."""
+        name = self._record(index)["file"].decode(errors="replace")
+        return f"{self.directory}, {self.split} {self.first + int(index)} ({name})"
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The recordings' ids, in order."""
+        path = Path(self.directory) / ids_file(self.split)
+        try:
+            ids = path.read_text(encoding="utf-8").split()
+        except OSError as error:
+            raise DataError(
+                f"{path}, which lists the recordings, cannot be read "
+                f"({error.strerror or error}); it belongs to the set."
+            ) from error
+        return tuple(ids[self.first : self.first + self.count])
+
+    @functools.cached_property
+    def fingerprint(self) -> Fingerprint:
+        """The number of recordings and a hash of their ids: belongs to every result."""
+        return fingerprint(self.ids)
+
+    def _record(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < self.count:
+            raise IndexError(f"example {index} of {self.count}")
+        return self._records[self.first + int(index)]
+
+    @functools.cached_property
+    def _records(self) -> Any:
+        import tensorflow_datasets as tfds
+
+        builder = tfds.builder_from_directory(self.directory)
+        return builder.as_data_source(split=self.split)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+def num_frames(example: Example) -> int:
+    """How many frames a recording has at 25 a second; 0 without video."""
+    if "video" in example:
+        return example["video"].num_frames
+    return len(example.get("frames", ()))
+
+
+def read_frames(example: Example, first: int, count: int) -> list[np.ndarray]:
+    """Decodes some consecutive frames of a recording, in whichever form they are stored.
+
+    Args:
+      example: of `Recordings`.
+      first: the first frame, from 0.
+      count: how many; fewer are returned where the video ends.
+
+    Returns:
+      Pictures [y, x, 3], uint8 RGB.
+
+    Raises:
+      CorruptExample: what is stored is damaged; names the recording.
+    """
+    if first < 0 or count < 0:
+        raise ValueError(f"frames {first} to {first + count} of a recording")
+    where = f"recording {example['id']}"
+    if "video" in example:
+        with decoding(where, DataError):
+            return list(example["video"].frames(first, count, where))
+    return [_picture(data, where) for data in example.get("frames", ())[first : first + count]]
+
+
+def _picture(data: bytes, where: str) -> np.ndarray:
+    require("PIL", purpose="Reading frames", pip_name="pillow")
+    from PIL import Image
+
+    with decoding(where, OSError, ValueError, SyntaxError):
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def command(name: str, data_dir: str) -> str:
+    """Returns the command that makes a set, for messages."""
+    return (
+        "python -m perceiver_jax.data.audioset.prepare "
+        "--segments=balanced_train_segments.csv,unbalanced_train_segments.csv "
+        "--eval_segments=eval_segments.csv --classes=class_labels_indices.csv --clips=FOLDER "
+        f"--name={name} --data_dir={data_dir}"
+    )
