@@ -20,7 +20,7 @@ import numpy as np
 from absl import flags
 
 from perceiver_jax.atomic import replacing
-from perceiver_jax.data.points.convert import available_cores
+from perceiver_jax.data.conversion.parts import available_cores
 from perceiver_jax.data.points.known import MODELNET40
 from perceiver_jax.data.points.layouts import SPLITS
 from perceiver_jax.data.points.meshes import MESH_SUFFIXES, Mesh, read_mesh

@@ -35,6 +35,8 @@ Open = Callable[[], "av.container.InputContainer"]
 def frames_from(open_file: Open, path: object, origin: Fraction) -> Iterator["av.VideoFrame"]:
     """Yields the frames at 25 a second from a time on, until the video ends.
 
+    One thread decodes them: whoever needs parts of files reads many files at once.
+
     Args:
       open_file: opens the file.
       path: its name, for messages.
@@ -43,7 +45,7 @@ def frames_from(open_file: Open, path: object, origin: Fraction) -> Iterator["av
     Raises:
       DataError: the file is damaged, or has no video.
     """
-    timed = _entered(open_file, lambda file: timed_frames(file, path), origin)
+    timed = _entered(open_file, lambda file: timed_frames(file, path, threads=1), origin)
     yield from frames_at_rate(timed, FRAME_RATE, path, origin)
 
 
@@ -69,7 +71,7 @@ def first_times(open_file: Open, path: object) -> tuple[Fraction | None, Fractio
     frame = sample = None
     with open_file() as file:
         if video_streams(file):
-            frame = next((time for time, _ in timed_frames(file, path)), None)
+            frame = next((time for time, _ in timed_frames(file, path, threads=1)), None)
     with open_file() as file:
         sounding = (each for each in timed_samples(file, path, SAMPLE_RATE) if len(each[1]))
         opening = next(sounding, None)

@@ -90,14 +90,22 @@ def rate_of(stream: "av.video.stream.VideoStream") -> Fraction:
     return stream.average_rate or stream.guessed_rate or Fraction(FRAME_RATE)
 
 
-def timed_frames(container: "av.container.InputContainer", path: object) -> Iterator[TimedFrame]:
+def timed_frames(
+    container: "av.container.InputContainer", path: object, *, threads: int = 0
+) -> Iterator[TimedFrame]:
     """Yields frames with the times in seconds at which they are shown, by the file's clock.
+
+    Args:
+      container: the file.
+      path: its name, for messages.
+      threads: that decode; 0: as many as there are cores.
 
     Raises:
       DataError: the file is damaged, or has no video.
     """
     stream = video_stream(container, path)
     stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = threads
     rate = rate_of(stream)
     for index, frame in enumerate(decode(container, stream, path)):
         if frame.pts is None or frame.time_base is None:

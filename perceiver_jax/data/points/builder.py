@@ -13,10 +13,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from perceiver_jax.data.images.prepare import FORMAT
-from perceiver_jax.data.points.convert import Conversion
+from perceiver_jax.data.points.convert import VERSION, Conversion
 from perceiver_jax.data.points.layouts import SPLITS
-
-VERSION = "1.0.0"
 
 
 class CloudsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]

@@ -6,23 +6,21 @@ it is of; parts of another source, number of points or seed are never mixed with
 """
 
 import dataclasses
-import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from perceiver_jax.atomic import replacing
-from perceiver_jax.data.points.layouts import Entry, Layout, LeftOut
+from perceiver_jax.data.conversion.parts import LeftOut, PartedConversion, digest
+from perceiver_jax.data.points.layouts import Entry, Layout
 from perceiver_jax.data.points.meshes import Mesh, sample
-from perceiver_jax.data.points.workers import work_through
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import ConfigError, DataError
 
-_PLAN = "plan.json"
+VERSION = "1.0.0"  # Of the sets.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Converted:
 
 
 @dataclasses.dataclass(frozen=True)
-class Conversion:
+class Conversion(PartedConversion):
     """All of a layout's entries as clouds: what is converted, how, and where the parts are."""
 
     layout: Layout
@@ -42,6 +40,13 @@ class Conversion:
     seed: int  # Other seeds give other points.
     folder: Path  # Of the parts.
     part_size: int = 32  # Entries a part: a second's work or so, which an interruption may cost.
+
+    part_pattern: ClassVar[str] = "*.npz"
+    told: ClassVar[Mapping[str, str]] = {
+        "num_points": "with --num_points={}",
+        "seed": "with --seed={}",
+        "kind": "of {}",
+    }
 
     def __post_init__(self) -> None:
         if self.num_points < 1:
@@ -58,7 +63,7 @@ class Conversion:
         return {
             "kind": self.layout.kind,
             "files": self.layout.archive.fingerprint(),
-            "entries": _digest(*(f"{e.split} {e.label} {e.name}" for e in self.layout.entries)),
+            "entries": digest(*(f"{e.split} {e.label} {e.name}" for e in self.layout.entries)),
             "num_points": self.num_points,
             "seed": self.seed,
         }
@@ -92,13 +97,9 @@ class Conversion:
                 left_out=np.array(json.dumps(left_out)),
             )
 
-    def missing_parts(self) -> list[int]:
-        """Returns the parts that are still to be made."""
-        return [part for part in range(self.num_parts) if not self._file(part).exists()]
-
-    def missing_items(self) -> list[int]:
-        """Returns the entries of the parts that are still to be made."""
-        return [item for part in self.missing_parts() for item in self.items(part)]
+    def is_done(self, part: int) -> bool:
+        """Returns whether a part is there."""
+        return self._file(part).exists()
 
     def clouds(self, split: str) -> Iterator[Converted]:
         """Gives the clouds of a split; all parts must be there."""
@@ -119,47 +120,8 @@ class Conversion:
                     found.append(LeftOut(entry.name, entry.split, reason))
         return found
 
-    def begin(self) -> None:
-        """Makes the folder of the parts, or goes on in one that an earlier run left.
-
-        Raises:
-          DataError: the folder has parts of something else.
-          UserError: it cannot be written.
-        """
-        plan, expected = self.folder / _PLAN, self.provenance()
-        if not plan.exists() and not any(self.folder.glob("*.npz")):
-            with replacing(plan) as path:
-                path.write_text(json.dumps(expected, indent=1), encoding="utf-8")
-        try:
-            found = json.loads(plan.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            found = None
-        if found != expected:
-            raise DataError(
-                f"{self.folder} has what an interrupted conversion left, made "
-                f"{differences(found, expected)}. Give the same source and flags to go on with "
-                "that one, remove the folder to start anew, or choose another --name."
-            )
-
     def _file(self, part: int) -> Path:
         return self.folder / f"part-{part:05d}-of-{self.num_parts:05d}.npz"
-
-
-def convert(conversion: Conversion, workers: int, done: Callable[[int], None]) -> None:
-    """Makes all parts that are not there yet.
-
-    Args:
-      conversion: what to convert.
-      workers: how many processes do it.
-      done: called with the number of each entry when it is converted or left out.
-
-    Raises:
-      DataError: a process died; names the mesh that it was at.
-    """
-    if workers < 1:
-        raise ConfigError(f"--workers={workers} must be 1 or more.")
-    conversion.begin()
-    work_through(conversion, conversion.missing_parts(), workers, done)
 
 
 def check_enough_points(conversion: Conversion) -> None:
@@ -190,7 +152,7 @@ def cloud(layout: Layout, entry: Entry, num_points: int, seed: int) -> np.ndarra
       CorruptExample: it cannot be read or sampled, or has fewer points; names it.
     """
     stored = layout.read(entry)
-    seed = int(_digest(str(seed), entry.name)[:16], 16)
+    seed = int(digest(str(seed), entry.name)[:16], 16)
     if isinstance(stored, Mesh):
         return sample(stored, num_points, seed)
     if len(stored) < num_points:
@@ -200,29 +162,3 @@ def cloud(layout: Layout, entry: Entry, num_points: int, seed: int) -> np.ndarra
     # Not NumPy's shuffle(): what it gives may change with NumPy; the stream of random() does not.
     order = np.random.Generator(np.random.PCG64(seed)).random(len(stored)).argsort(kind="stable")
     return stored[order[:num_points]]
-
-
-def differences(found: Any, expected: dict[str, Any]) -> str:
-    """Says how what was noted earlier was made, where that differs: "with --seed=1"."""
-    if not isinstance(found, dict):
-        return "of nobody knows what"
-    named = {"num_points": "with --num_points={}", "seed": "with --seed={}", "kind": "of {}"}
-    told = [
-        text.format(found.get(key))
-        for key, text in named.items()
-        if found.get(key) != expected.get(key)
-    ]
-    others = any(found.get(key) != value for key, value in expected.items() if key not in named)
-    return " and ".join([*told, *(["of other files"] if others else [])])
-
-
-def available_cores() -> int:
-    """Returns how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _digest(*texts: str) -> str:
-    joined = "\n".join(texts).encode("utf-8", "surrogateescape")
-    return hashlib.blake2b(joined, digest_size=16).hexdigest()

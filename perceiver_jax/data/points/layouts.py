@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from perceiver_jax.data.conversion.parts import LeftOut
 from perceiver_jax.data.points.archive import Archive
 from perceiver_jax.data.points.meshes import MESH_SUFFIXES, Mesh, read_mesh, read_points
 from perceiver_jax.data.source import CorruptExample, decoding
@@ -35,15 +36,6 @@ class Entry:
     name: str  # Unique, and the same in a folder and in a zip file: "bed/train/bed_0001.off".
     label: int  # The number of its class.
     split: str  # "train" or "test".
-
-
-@dataclasses.dataclass(frozen=True)
-class LeftOut:
-    """An entry that is not in the converted set, and why."""
-
-    name: str
-    split: str
-    reason: str
 
 
 class Layout(Protocol):

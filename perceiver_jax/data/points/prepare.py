@@ -9,41 +9,28 @@ not at all. Meshes that cannot be read are left out, and listed in left_out.json
 """
 
 import dataclasses
-import datetime
 import json
-import multiprocessing
 import os
-import re
 import shutil
-import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn, TextIO
 
 from absl import flags
 
 from perceiver_jax.atomic import replacing
-from perceiver_jax.data.points.convert import (
-    Conversion,
-    available_cores,
-    check_enough_points,
-    convert,
-    differences,
-)
+from perceiver_jax.data.conversion.command import check_name, making, show_left_out, show_rate
+from perceiver_jax.data.conversion.parts import LeftOut, available_cores, convert, written
+from perceiver_jax.data.conversion.progress import Progress
+from perceiver_jax.data.points.convert import VERSION, Conversion, check_enough_points
 from perceiver_jax.data.points.known import name_of, surprises
-from perceiver_jax.data.points.layouts import SPLITS, Layout, LeftOut, find_layout
-from perceiver_jax.errors import EXIT_INTERRUPTED, ConfigError, DataError, require, run_main
+from perceiver_jax.data.points.layouts import SPLITS, Layout, find_layout
+from perceiver_jax.errors import ConfigError, DataError, require, run_main
 
 _FLAGS = flags.FLAGS
 
 LEFT_OUT = "left_out.json"
-_SHOWN = 20  # So many that were left out are printed; the file has all.
-_TERMINAL_EVERY = 0.2  # Seconds between redrawings,
-_FILE_EVERY = 15.0  # and between lines where there is no terminal.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,9 +87,10 @@ def prepare(
         f"train and {found['test']:,} to test on."
     )
     _warn(name, layout, (), report)
-    folder = _written(name, root, conversion)
+    folder = root / name / VERSION
+    there = written(conversion, folder)
     before, seconds = len(conversion.missing_items()), 0.0
-    if folder is None:
+    if not there:
         check_enough_points(conversion)
         progress = Progress(len(layout.entries), len(layout.entries) - before, report)
         start = time.monotonic()
@@ -110,7 +98,7 @@ def prepare(
         seconds = time.monotonic() - start
         progress.end()
         _check_enough(conversion)
-        folder = _write(name, root, conversion)
+        _write(name, root, conversion)
     else:
         report(f"{folder} is there already, made of the same files in the same way.")
         before = 0
@@ -118,61 +106,6 @@ def prepare(
     if left_out:
         _warn(name, layout, left_out, report)
     return Prepared(name, folder, _counts(layout, left_out), left_out, before, seconds)
-
-
-class Progress:
-    """Says how many are converted, how fast, and how long it will still take."""
-
-    def __init__(
-        self,
-        total: int,
-        before: int,
-        report: Callable[[str], None],
-        stream: TextIO | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ):
-        """Starts the clock.
-
-        Args:
-          total: how many there are.
-          before: so many of them were converted by an earlier run.
-          report: takes a line; used where the stream is no terminal.
-          stream: where the line is redrawn if it is a terminal; standard output if None.
-          clock: tells seconds.
-        """
-        self._total, self._before, self._at = total, before, before
-        self._report, self._stream, self._clock = report, stream or sys.stdout, clock
-        self._terminal = self._stream.isatty()
-        self._start = self._shown = clock()
-        if before:
-            report(f"Going on after {before:,} that an earlier run has converted.")
-
-    def done(self, item: int) -> None:
-        """Counts one, and shows it now and then."""
-        self._at += 1
-        now = self._clock()
-        if now - self._shown >= (_TERMINAL_EVERY if self._terminal else _FILE_EVERY):
-            self._shown = now
-            if self._terminal:
-                self._stream.write(f"\r{self.line()}\x1b[K")
-                self._stream.flush()
-            else:
-                self._report(self.line())
-
-    def line(self) -> str:
-        """Returns "3,200 of 12,311 converted, 85.0/s, 0:01:47 left"."""
-        elapsed = self._clock() - self._start
-        rate = (self._at - self._before) / elapsed if elapsed > 0 else 0.0
-        left = ""
-        if rate:
-            left = f", {datetime.timedelta(seconds=round((self._total - self._at) / rate))} left"
-        return f"{self._at:,} of {self._total:,} converted, {rate:,.1f}/s{left}"
-
-    def end(self) -> None:
-        """Takes the line away."""
-        if self._terminal:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
 
 
 def _checked_name(name: str | None, layout: Layout, source: str) -> str:
@@ -183,40 +116,16 @@ def _checked_name(name: str | None, layout: Layout, source: str) -> str:
                 f"{source} has {len(layout.class_names)} classes, which are neither those of "
                 "ModelNet40 nor of ModelNet10. Give the set a name: --name=NAME."
             )
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise ConfigError(
-            f"--name={name} must be made of small letters, digits and underscores, and begin with "
-            "a letter."
-        )
+    check_name(name)
     return name
 
 
-def _written(name: str, root: Path, conversion: Conversion) -> Path | None:
-    """Returns the set's folder if it is there already, made in just this way."""
-    from perceiver_jax.data.points.builder import VERSION
-
-    folder = root / name / VERSION
-    if not folder.exists():
-        return None
-    try:
-        found = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = None
-    expected = conversion.provenance()
-    if found != expected:
-        raise DataError(
-            f"{folder} is there already, made {differences(found, expected)}, and is left as it "
-            "is. Remove it, or choose another --name or --data_dir."
-        )
-    return folder
-
-
-def _write(name: str, root: Path, conversion: Conversion) -> Path:
+def _write(name: str, root: Path, conversion: Conversion) -> None:
     from perceiver_jax.data.points import builder
 
-    for left in (root / name).glob(f"*incomplete*{builder.VERSION}*"):  # By a run that was killed.
+    for left in (root / name).glob(f"*incomplete*{VERSION}*"):  # By a run that was killed.
         shutil.rmtree(left, ignore_errors=True)
-    return Path(builder.write(name, os.fspath(root), conversion))
+    builder.write(name, os.fspath(root), conversion)
 
 
 def _check_enough(conversion: Conversion) -> None:
@@ -271,22 +180,12 @@ def _warn(
             report(f"    {line}")
 
 
-def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
-    # Not print: it may have been print that was interrupted.
-    os.write(2, b"\nInterrupted. What is converted is kept: the same command goes on from there.\n")
-    for process in multiprocessing.active_children():  # Where only this process was told to stop.
-        process.kill()
-    os._exit(EXIT_INTERRUPTED)
-
-
 def main(argv: Sequence[str]) -> None:
     """Makes the set that the flags describe, and says what there is."""
     if len(argv) > 1:
         raise ConfigError(f"unexpected argument {argv[1]!r}; see --help.")
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _interrupted)
     workers = _FLAGS.workers or available_cores()
-    try:
+    with making():
         done = prepare(
             _FLAGS.source,
             _FLAGS.data_dir,
@@ -296,18 +195,8 @@ def main(argv: Sequence[str]) -> None:
             workers=workers,
             report=lambda line: print(line, flush=True),
         )
-    except KeyboardInterrupt:  # A process met it before this one.
-        _interrupted(signal.SIGINT, None)
-    if done.converted and done.seconds:
-        print(
-            f"Converted {done.converted:,} in {done.seconds:,.1f} s on {workers} "
-            f"{'core' if workers == 1 else 'cores'}: {done.converted / done.seconds:,.1f}/s."
-        )
-    for each in done.left_out[:_SHOWN]:
-        named = each.reason if each.name in each.reason else f"{each.name}: {each.reason}"
-        print(f"left out    from {each.split}: {named}")
-    if len(done.left_out) > _SHOWN:
-        print(f"            and {len(done.left_out) - _SHOWN:,} more: {done.folder / LEFT_OUT}")
+    show_rate(done.converted, done.seconds, workers)
+    show_left_out(done.left_out, done.folder / LEFT_OUT)
     print(
         f"{done.folder} has {done.counts['train']:,} clouds to train and {done.counts['test']:,} "
         f"to test on; {len(done.left_out):,} were left out. Train with "

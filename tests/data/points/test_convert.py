@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from perceiver_jax.atomic import replacing
-from perceiver_jax.data.points.convert import Conversion, check_enough_points, cloud, convert
+from perceiver_jax.data.conversion.parts import convert
+from perceiver_jax.data.conversion.workers import work_through
+from perceiver_jax.data.points.convert import Conversion, check_enough_points, cloud
 from perceiver_jax.data.points.layouts import find_layout
 from perceiver_jax.data.points.meshes import read_mesh, sample
-from perceiver_jax.data.points.workers import work_through
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import ConfigError, DataError
 from tests.data.points.archives import (

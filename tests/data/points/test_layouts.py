@@ -6,7 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from perceiver_jax.data.points.layouts import Entry, LeftOut, find_layout
+from perceiver_jax.data.conversion.parts import LeftOut
+from perceiver_jax.data.points.layouts import Entry, find_layout
 from perceiver_jax.data.points.meshes import Mesh
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import DataError

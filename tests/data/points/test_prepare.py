@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from perceiver_jax.data.conversion.progress import Progress
 from perceiver_jax.data.points import known
 from perceiver_jax.data.points.convert import Conversion, cloud
 from perceiver_jax.data.points.layouts import find_layout
 from perceiver_jax.data.points.modelnet import ModelNetConfig
-from perceiver_jax.data.points.prepare import Progress, prepare
+from perceiver_jax.data.points.prepare import prepare
 from perceiver_jax.errors import ConfigError, DataError
 from tests.data.points.archives import (
     clouds,

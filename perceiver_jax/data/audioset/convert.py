@@ -1,0 +1,309 @@
+"""Turns clips into the shards of a set, over all cores: each part of the conversion is a shard.
+
+AudioSet takes terabytes, which are written once: when all shards are there, their folder gets
+TFDS's description, and the set's name. Clips are dealt out to shards in the order of a hash of
+their ids, so that any shard, and the beginning of a split, is a random part of it.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from perceiver_jax.atomic import replacing
+from perceiver_jax.data.audioset.clips import Clip
+from perceiver_jax.data.audioset.decode import Store, read_recording
+from perceiver_jax.data.audioset.labels import Classes, Segment
+from perceiver_jax.data.audioset.records import (
+    SPLITS,
+    VERSION,
+    features,
+    fingerprint,
+    ids_file,
+    to_record,
+)
+from perceiver_jax.data.conversion.parts import LeftOut, PartedConversion, digest
+from perceiver_jax.data.images.prepare import FORMAT
+from perceiver_jax.data.source import CorruptExample
+from perceiver_jax.errors import DataError
+
+LEFT_OUT = "left_out.json"
+_WORK = "work"  # The folder, beside the shards, of what is needed until the set is whole.
+_MOST_SHARDS = 1024  # Of a split: a reader keeps each that it has read from open.
+_LEAST_CLIPS = 32  # Of a shard: half a minute's work, about 100 MB.
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A shard: which of a split's clips it is of."""
+
+    split: str
+    index: int  # Among the split's shards.
+    first: int  # Its first clip among all of the conversion, and
+    stop: int  # the first that is not its own.
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion(PartedConversion):
+    """All clips of a set, and where its shards are made."""
+
+    name: str  # Of the set.
+    classes: Classes
+    clips: Mapping[str, tuple[Clip, ...]]  # By split, "train" and "test"; in any order.
+    root: str  # The folder that they are in.
+    store: Store
+    folder: Path  # Of the shards, until the set is whole.
+    missing: tuple[LeftOut, ...] = ()  # Segments without a clip.
+
+    part_pattern: ClassVar[str] = f"{_WORK}/*.json"
+    told: ClassVar[Mapping[str, str]] = {"store": "with --store={}"}
+
+    @functools.cached_property
+    def ordered(self) -> Sequence[tuple[str, Clip]]:
+        """All clips with their splits, in the order in which they are stored."""
+        return [
+            (split, clip)
+            for split in SPLITS
+            for clip in sorted(self.clips.get(split, ()), key=lambda each: _shuffled(each.segment))
+        ]
+
+    @functools.cached_property
+    def parts(self) -> Sequence[Part]:
+        """All parts: those of the training split first."""
+        parts, first = [], 0
+        for split in SPLITS:
+            count = len(self.clips.get(split, ()))
+            size = max(_LEAST_CLIPS, -(-count // _MOST_SHARDS))
+            for index, start in enumerate(range(0, count, size)):
+                stop = min(start + size, count)
+                parts.append(Part(split, index, first + start, first + stop))
+            first += count
+        return parts
+
+    @property
+    def num_parts(self) -> int:
+        return len(self.parts)
+
+    def provenance(self) -> dict[str, Any]:
+        """Says what the set is made of."""
+        return dict(self._provenance)
+
+    @functools.cached_property
+    def _provenance(self) -> dict[str, Any]:
+        clips = (f"{split} {clip.path} {clip.cut} {clip.segment}" for split, clip in self.ordered)
+        listed = (f"{each.split} {each.name}" for each in self.missing)
+        return {
+            "clips": digest(*clips),
+            "missing": digest(*listed),
+            "classes": digest(*self.classes.mids, *self.classes.names),
+            "store": self.store,
+        }
+
+    def items(self, part: int) -> range:
+        return range(self.parts[part].first, self.parts[part].stop)
+
+    def describe(self, item: int) -> str:
+        return self.ordered[item][1].path
+
+    def is_done(self, part: int) -> bool:
+        return self._done(part).exists()
+
+    def lay_out(self) -> None:
+        """Lists each part's clips: processes get no list of two million."""
+        for part in range(self.num_parts):
+            clips = [dataclasses.asdict(self.ordered[item][1]) for item in self.items(part)]
+            with replacing(self._listed(part)) as path:
+                path.write_text(json.dumps(clips), encoding="utf-8")
+
+    def do(self, part: int, done: Callable[[int], None]) -> None:
+        """Converts a part's clips, and writes its shard."""
+        write_shard(
+            self._shard(part),
+            self._done(part),
+            [_to_clip(each) for each in json.loads(self._listed(part).read_text("utf-8"))],
+            root=self.root,
+            class_names=self.classes.names,
+            store=self.store,
+            done=lambda number: done(self.parts[part].first + number),
+        )
+
+    def outcome(self) -> "Outcome":
+        """Returns what became of the clips; all parts must be there."""
+        ids: dict[str, list[str]] = {split: [] for split in SPLITS}
+        left_out, remarks = list(self.missing), []
+        lengths: dict[str, list[tuple[int, int]]] = {split: [] for split in SPLITS}
+        for number, part in enumerate(self.parts):
+            found = json.loads(self._done(number).read_text("utf-8"))
+            ids[part.split] += found["ids"]
+            lengths[part.split].append((len(found["ids"]), found["bytes"]))
+            left_out += [LeftOut(name, part.split, why) for name, why in found["left_out"]]
+            remarks += [LeftOut(name, part.split, what) for name, what in found["remarks"]]
+        return Outcome(ids, lengths, tuple(left_out), tuple(remarks))
+
+    def finish(self, place: Path) -> None:
+        """Makes the folder of the shards the set.
+
+        Args:
+          place: where it goes: DATA/NAME/VERSION.
+
+        Raises:
+          DataError: a split has lost all its clips; says why.
+        """
+        outcome = self.outcome()
+        for split in SPLITS:
+            if self.clips.get(split) and not outcome.ids[split]:
+                reasons = "".join(f"\n    {each.reason}" for each in outcome.left_out[:5])
+                raise DataError(f"None of the clips to {split} on could be converted:{reasons}")
+        for left in self.folder.glob(".*.partial*"):  # By processes that were killed.
+            left.unlink()
+        for split, ids in outcome.ids.items():
+            if ids:
+                _write(self.folder / ids_file(split), "".join(f"{each}\n" for each in ids))
+        listed = {
+            "left_out": [dataclasses.asdict(each) for each in outcome.left_out],
+            "remarks": [
+                {"name": each.name, "split": each.split, "remark": each.reason}
+                for each in outcome.remarks
+            ],
+        }
+        _write(self.folder / LEFT_OUT, json.dumps(listed, indent=1))
+        self._describe(outcome)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.rename(place)
+        tidy(place)
+
+    def _describe(self, outcome: "Outcome") -> None:
+        """Writes what TFDS needs to know to read the shards."""
+        import tensorflow_datasets as tfds
+
+        metadata = self.provenance()
+        for split, ids in outcome.ids.items():
+            if ids:
+                metadata[split] = dataclasses.asdict(fingerprint(ids))
+        tfds.folder_dataset.write_metadata(
+            data_dir=self.folder,
+            features=features(self.classes.names),
+            version=VERSION,
+            split_infos=[
+                tfds.core.SplitInfo(
+                    name=split,
+                    shard_lengths=[length for length, _ in shards],
+                    num_bytes=sum(size for _, size in shards),
+                    filename_template=tfds.core.ShardedFileTemplate(
+                        data_dir=self.folder,
+                        dataset_name=self.name,
+                        split=split,
+                        filetype_suffix=FORMAT,
+                    ),
+                )
+                for split, shards in outcome.lengths.items()
+                if outcome.ids[split]
+            ],
+            check_data=False,  # That would need TensorFlow.
+            description="Recordings with labels: sound at 48 kHz, frames at 25 a second.",
+            metadata=tfds.core.MetadataDict(metadata),
+        )
+
+    def _shard(self, part: int) -> Path:
+        each = self.parts[part]
+        count = sum(other.split == each.split for other in self.parts)
+        return self.folder / f"{self.name}-{each.split}.{FORMAT}-{each.index:05d}-of-{count:05d}"
+
+    def _listed(self, part: int) -> Path:
+        return self.folder / _WORK / f"clips-{part:05d}.json"
+
+    def _done(self, part: int) -> Path:
+        return self.folder / _WORK / f"done-{part:05d}.json"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Goes to the processes that convert, with the parts and without the clips."""
+        state = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**state, "clips": {}, "missing": (), "parts": self.parts}
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a set's clips."""
+
+    ids: Mapping[str, list[str]]  # Of the recordings, by split, in the stored order.
+    lengths: Mapping[str, list[tuple[int, int]]]  # Of each shard: recordings, bytes.
+    left_out: tuple[LeftOut, ...]
+    remarks: tuple[LeftOut, ...]  # On recordings that are in the set and are odd.
+
+
+def write_shard(
+    shard: Path,
+    report: Path,
+    clips: Sequence[Clip],
+    *,
+    root: str,
+    class_names: Sequence[str],
+    store: Store,
+    done: Callable[[int], None] = lambda number: None,
+) -> None:
+    """Decodes clips into a shard, and then writes what became of them.
+
+    Args:
+      shard: the file to write.
+      report: the JSON file to write after it: ids, bytes, left_out, remarks.
+      clips: in the order in which they are stored.
+      root: the folder that they are in.
+      class_names: of all classes.
+      store: what to store of video.
+      done: called with the number of each clip.
+    """
+    import tensorflow_datasets as tfds
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    stored = features(class_names)
+    serializer = tfds.core.example_serializer.ExampleSerializer(stored.get_serialized_info())
+    ids, left_out, remarks, size = [], [], [], 0
+    with replacing(shard) as temporary:
+        # One record a group: any is read without its neighbours.
+        writer = ArrayRecordWriter(str(temporary), "group_size:1")
+        for number, clip in enumerate(clips):
+            try:
+                path = Path(root) / clip.path
+                recording = read_recording(path, clip.segment, cut=clip.cut, store=store)
+            except CorruptExample as error:
+                left_out.append((clip.path, str(error)))
+            else:
+                record = to_record(clip.segment, clip.path, recording)
+                data = serializer.serialize_example(stored.encode_example(record))
+                writer.write(data)
+                ids.append(clip.segment.id)
+                remarks += [(clip.path, remark) for remark in recording.remarks]
+                size += len(data)
+            done(number)
+        writer.close()
+    found = {"ids": ids, "bytes": size, "left_out": left_out, "remarks": remarks}
+    _write(report, json.dumps(found))
+
+
+def tidy(place: Path) -> None:
+    """Takes away what a finished set does not need."""
+    shutil.rmtree(place / _WORK, ignore_errors=True)
+    (place / "plan.json").unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _shuffled(segment: Segment) -> bytes:
+    """The place of a segment among others: random, and the same whoever computes it."""
+    return hashlib.blake2b(segment.key.encode(), digest_size=16).digest()
+
+
+def _to_clip(stored: dict[str, Any]) -> Clip:
+    segment = stored["segment"]
+    return Clip(
+        Segment(segment["id"], segment["start"], segment["end"], tuple(segment["labels"])),
+        stored["path"],
+        stored["cut"],
+    )

@@ -1,0 +1,66 @@
+"""What commands that make sets have in common: names, Ctrl-C, and what they say at the end."""
+
+import contextlib
+import multiprocessing
+import os
+import re
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from perceiver_jax.data.conversion.parts import LeftOut
+from perceiver_jax.errors import EXIT_INTERRUPTED, ConfigError
+
+_SHOWN = 20  # So many that were left out are printed; the file has all.
+
+
+def check_name(name: str) -> None:
+    """Refuses what TFDS cannot call a set.
+
+    Raises:
+      ConfigError: says what names are like.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ConfigError(
+            f"--name={name} must be made of small letters, digits and underscores, and begin with "
+            "a letter."
+        )
+
+
+@contextlib.contextmanager
+def making() -> Iterator[None]:
+    """While a set is made, Ctrl-C ends the program at once, and says that nothing is lost."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _interrupted)
+    try:
+        yield
+    except KeyboardInterrupt:  # A process met it before this one.
+        _interrupted(signal.SIGINT, None)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
+    # Not print: it may have been print that was interrupted.
+    os.write(2, b"\nInterrupted. What is converted is kept: the same command goes on from there.\n")
+    for process in multiprocessing.active_children():  # Where only this process was told to stop.
+        process.kill()
+    os._exit(EXIT_INTERRUPTED)
+
+
+def show_rate(converted: int, seconds: float, workers: int) -> None:
+    """Prints how fast it was, if anything was done."""
+    if converted and seconds:
+        print(
+            f"Converted {converted:,} in {seconds:,.1f} s on {workers} "
+            f"{'core' if workers == 1 else 'cores'}: {converted / seconds:,.1f}/s."
+        )
+
+
+def show_left_out(left_out: Sequence[LeftOut], path: Path) -> None:
+    """Prints the first of what was left out, and where the whole list is."""
+    for each in left_out[:_SHOWN]:
+        named = each.reason if each.name in each.reason else f"{each.name}: {each.reason}"
+        print(f"left out    from {each.split}: {named}")
+    if len(left_out) > _SHOWN:
+        print(f"            and {len(left_out) - _SHOWN:,} more: {path}")

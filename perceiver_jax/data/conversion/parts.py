@@ -1,0 +1,164 @@
+"""What is converted in parts, each a file that is whole or not there.
+
+Parts are in a folder of their own. Whoever is interrupted starts the same command again, and only
+the parts that are not there are made. The folder notes what it is of; parts of another source, or
+made in another way, are never mixed with it.
+"""
+
+import abc
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from perceiver_jax.atomic import replacing
+from perceiver_jax.data.conversion.workers import work_through
+from perceiver_jax.errors import ConfigError, DataError
+
+_PLAN = "plan.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """An entry that is not in the converted set, and why."""
+
+    name: str
+    split: str
+    reason: str
+
+
+class PartedConversion(abc.ABC):
+    """All of a source's entries: what is converted, how, and where the parts are. Picklable."""
+
+    folder: Path  # Of the parts.
+    part_pattern: ClassVar[str]  # What their names look like.
+    told: ClassVar[Mapping[str, str]]  # What messages tell of it: {"seed": "with --seed={}"}.
+
+    @property
+    @abc.abstractmethod
+    def num_parts(self) -> int:
+        """How many there are."""
+
+    @abc.abstractmethod
+    def provenance(self) -> dict[str, Any]:
+        """Says what the set is made of: equal for two conversions that give equal sets."""
+
+    @abc.abstractmethod
+    def items(self, part: int) -> Sequence[int]:
+        """Returns the numbers of a part's entries."""
+
+    @abc.abstractmethod
+    def describe(self, item: int) -> str:
+        """Names an entry."""
+
+    @abc.abstractmethod
+    def do(self, part: int, done: Callable[[int], None]) -> None:
+        """Converts a part, and writes it whole or not at all."""
+
+    @abc.abstractmethod
+    def is_done(self, part: int) -> bool:
+        """Returns whether a part is there."""
+
+    def lay_out(self) -> None:  # noqa: B027
+        """Writes what those who make parts need to know; called once, in an empty folder."""
+
+    def missing_parts(self) -> list[int]:
+        """Returns the parts that are still to be made."""
+        return [part for part in range(self.num_parts) if not self.is_done(part)]
+
+    def missing_items(self) -> list[int]:
+        """Returns the entries of the parts that are still to be made."""
+        return [item for part in self.missing_parts() for item in self.items(part)]
+
+    def begin(self) -> None:
+        """Makes the folder of the parts, or goes on in one that an earlier run left.
+
+        Raises:
+          DataError: the folder has parts of something else.
+          UserError: it cannot be written.
+        """
+        plan, expected = self.folder / _PLAN, self.provenance()
+        if not plan.exists() and not any(self.folder.glob(self.part_pattern)):
+            self.lay_out()
+            with replacing(plan) as path:
+                path.write_text(json.dumps(expected, indent=1), encoding="utf-8")
+        try:
+            found = json.loads(plan.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = None
+        if found != expected:
+            raise DataError(
+                f"{self.folder} has what an interrupted conversion left, made "
+                f"{self.differences(found)}. Give the same source and flags to go on with "
+                "that one, remove the folder to start anew, or choose another --name."
+            )
+
+    def differences(self, found: Any) -> str:
+        """Says how what was noted earlier was made, where that differs: "with --seed=1"."""
+        if not isinstance(found, dict):
+            return "of nobody knows what"
+        expected = self.provenance()
+        told = [
+            text.format(found.get(key))
+            for key, text in self.told.items()
+            if found.get(key) != expected.get(key)
+        ]
+        others = any(
+            found.get(key) != value for key, value in expected.items() if key not in self.told
+        )
+        return " and ".join([*told, *(["of other files"] if others else [])])
+
+
+def convert(conversion: PartedConversion, workers: int, done: Callable[[int], None]) -> None:
+    """Makes all parts that are not there yet.
+
+    Args:
+      conversion: what to convert.
+      workers: how many processes do it.
+      done: called with the number of each entry when it is converted or left out.
+
+    Raises:
+      DataError: a process died; names the entry that it was at.
+    """
+    if workers < 1:
+        raise ConfigError(f"--workers={workers} must be 1 or more.")
+    conversion.begin()
+    work_through(conversion, conversion.missing_parts(), workers, done)
+
+
+def written(conversion: PartedConversion, folder: Path) -> bool:
+    """Returns whether the finished set is in a folder already, made in just this way.
+
+    Raises:
+      DataError: one that was made in another way is there.
+    """
+    if not folder.exists():
+        return False
+    try:
+        found = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    expected = conversion.provenance()
+    noted = isinstance(found, dict) and {key: found.get(key) for key in expected}
+    if noted != expected:
+        raise DataError(
+            f"{folder} is there already, made {conversion.differences(found)}, and is left as it "
+            "is. Remove it, or choose another --name or --data_dir."
+        )
+    return True
+
+
+def available_cores() -> int:
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def digest(*texts: str) -> str:
+    """Returns 32 hexadecimal digits that other texts do not have."""
+    joined = "\n".join(texts).encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(joined, digest_size=16).hexdigest()
