@@ -13,8 +13,17 @@ CLICK = 0.002  # Seconds that a click takes.
 
 def frame_times(rate: Fraction | int, seconds: float, first: float = 0.0) -> list[Fraction]:
     """When frames are shown, from `first` to `seconds`."""
-    times = [Fraction(first) + Fraction(k) / Fraction(rate) for k in range(1000)]
+    times = [Fraction(str(first)) + Fraction(k) / Fraction(rate) for k in range(1000)]
     return [time for time in times if time < seconds]
+
+
+def flash_frames(times: Sequence[Fraction], seconds: float) -> set[Fraction]:
+    """The frame nearest to each whole second, and others that are within a 25th of a second."""
+    flashes = set()
+    for second in range(1, int(seconds) + 1):
+        near = [time for time in times if abs(time - second) <= Fraction(36, 1000)]
+        flashes.update(near or sorted(times, key=lambda time: abs(time - second))[:1])
+    return flashes
 
 
 def write_clip(
@@ -32,7 +41,7 @@ def write_clip(
     video_codec: str = "libx264",
     audio_codec: str = "pcm_s16le",
 ) -> Path:
-    """Writes a clip whose frame nearest to each whole second is white, and whose sound clicks then.
+    """Writes a clip that flashes white and clicks at each whole second.
 
     Args:
       path: where to; the suffix chooses the format.
@@ -64,14 +73,7 @@ def write_clip(
             sound = container.add_stream(audio_codec, rate=sample_rate, layout=layout)
         packets = []
         if video is not None:
-            flashes = (
-                {
-                    min(times, key=lambda time: abs(time - second))
-                    for second in range(1, int(seconds) + 1)
-                }
-                if times
-                else set()
-            )
+            flashes = flash_frames(times, seconds)
             for time in times:
                 # A gradient, and an upper left corner that shows which way is up.
                 pixels = np.full((*size, 3), 255 if time in flashes else 30, np.uint8)
