@@ -107,9 +107,9 @@ def _ids_in(stem: str, by_id: dict[str, list[Segment]]) -> Iterator[tuple[str, s
     """Ids that a name has, with what follows them: the whole name first, then from the left."""
     if stem in by_id:
         yield stem, ""
-    for time in _TIME.finditer(stem):
-        if stem[: time.start()] in by_id:
-            yield stem[: time.start()], stem[time.start() :]
+    for place in reversed(range(1, len(stem))):
+        if stem[:place] in by_id and _TIME.match(stem, place):
+            yield stem[:place], stem[place:]
     for word in _ID_CHARACTERS.finditer(stem):
         for first in range(word.start(), word.end() - _YOUTUBE + 1):
             if stem[first : first + _YOUTUBE] in by_id:

@@ -50,7 +50,8 @@ def features(class_names: Sequence[str]) -> Any:
     return tfds.features.FeaturesDict(
         {
             "id": text(),
-            "start": tfds.features.Scalar(dtype=np.float64),
+            # Times are whole numbers: TFDS keeps 32 bits of others.
+            "start_ms": tfds.features.Scalar(dtype=np.int64),
             "file": text(),
             "labels": tfds.features.Sequence(tfds.features.ClassLabel(names=list(class_names))),
             # One channel, 48 kHz; empty where there is no sound. As bytes: lists of numbers take a
@@ -63,7 +64,7 @@ def features(class_names: Sequence[str]) -> Any:
             "frames": tfds.features.Sequence(text()),
             # Or a Matroska file; see perceiver_jax.data.media.encoded.EncodedVideo.
             "video": text(),
-            "video_start": tfds.features.Scalar(dtype=np.float64),
+            "video_start_ns": tfds.features.Scalar(dtype=np.int64),
             "video_rotation": tfds.features.Scalar(dtype=np.int32),
             "video_num_frames": tfds.features.Scalar(dtype=np.int32),
         }
@@ -76,13 +77,13 @@ def to_record(segment: Segment, file: str, recording: Recording) -> dict[str, An
     audio = recording.audio
     return {
         "id": segment.id,
-        "start": segment.start,
+        "start_ms": round(segment.start * 1e3),
         "file": file,
         "labels": list(segment.labels),
         "audio": np.zeros(0, np.int16) if audio is None else audio,
         "frames": list(recording.frames or ()),
         "video": video.data,
-        "video_start": video.start,
+        "video_start_ns": round(video.start * 1e9),
         "video_rotation": video.rotation,
         "video_num_frames": video.num_frames,
     }
@@ -100,7 +101,7 @@ def to_example(record: Mapping[str, Any], num_classes: int) -> dict[str, Any]:
     if record["video"]:
         example["video"] = EncodedVideo(
             record["video"],
-            float(record["video_start"]),
+            int(record["video_start_ns"]) / 1e9,
             int(record["video_rotation"]),
             int(record["video_num_frames"]),
         )
