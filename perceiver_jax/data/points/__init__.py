@@ -1,0 +1,1 @@
+"""Clouds of points: from meshes to what a model reads; no JAX."""
