@@ -51,6 +51,8 @@ EXTRAS = {
     "photos": ["pillow>=13.0.0", "scikit-image>=0.26.0"],
     # Public data sets, prepared once by TFDS as ArrayRecord and then read without TensorFlow.
     "data": ["array-record>=0.8.6", "pillow>=13.0.0", "tensorflow-datasets>=4.9.10"],
+    # perceiver_jax.data.points: reading meshes, and the HDF5 form of ModelNet40.
+    "meshes": ["h5py>=3.16.0", "trimesh>=5.2.0"],
     # Only preparing such a set (perceiver_jax.data.images.prepare) needs TensorFlow itself, and
     # the other package, which TFDS imports and does not ask for.
     "tensorflow": ["importlib_resources>=6.5", "tensorflow>=2.20"],
@@ -62,6 +64,7 @@ EXTRAS = {
 EXTRAS["dev"] = [
     *EXTRAS["data"],
     *EXTRAS["digits"],
+    *EXTRAS["meshes"],
     *EXTRAS["mnist"],
     *EXTRAS["photos"],
     *EXTRAS["predict"],

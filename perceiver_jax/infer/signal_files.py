@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from perceiver_jax.data.points import meshes
 from perceiver_jax.errors import DataError, require
 
 SAMPLE_RATE = 48_000  # Hz; of all models of both papers.
@@ -47,22 +48,7 @@ def read_points(path: str | Path) -> np.ndarray:  # [points, 3], float32
     Raises:
       DataError: the file is missing or holds no points.
     """
-    path = Path(path)
-    try:
-        if path.suffix == ".npy":
-            points = np.load(path, allow_pickle=False)
-        else:
-            text = path.read_text(encoding="utf-8").replace(",", " ")
-            points = np.loadtxt(text.splitlines(), ndmin=2)
-    except (OSError, ValueError) as error:
-        raise DataError(f"the points {path} cannot be read: {error}") from error
-    if points.ndim != 2 or points.shape[1] < 3 or not len(points):
-        raise DataError(
-            f"{path} must hold three coordinates a point; got shape {list(points.shape)}."
-        )
-    points = np.asarray(points[:, :3], np.float32)
-    if not np.isfinite(points).all():
-        raise DataError(f"{path} holds coordinates that are no numbers.")
+    points = meshes.read_points(path)
     if np.abs(points).max() > 1:
         points = points - points.mean(axis=0)
         points /= np.linalg.norm(points, axis=1).max()

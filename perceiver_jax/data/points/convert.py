@@ -1,0 +1,227 @@
+"""Turns a layout's meshes and clouds into clouds of one size, over all cores, part by part.
+
+Parts are files in a folder of their own, each written whole or not at all. Whoever is interrupted
+starts the same command again, and only the parts that are not there are made. The folder notes what
+it is of; parts of another source, number of points or seed are never mixed with it.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perceiver_jax.atomic import replacing
+from perceiver_jax.data.points.layouts import Entry, Layout, LeftOut
+from perceiver_jax.data.points.meshes import Mesh, sample
+from perceiver_jax.data.points.workers import work_through
+from perceiver_jax.data.source import CorruptExample
+from perceiver_jax.errors import ConfigError, DataError
+
+PART_SIZE = 32  # Entries a part: some seconds of work, which is what an interruption costs.
+_PLAN = "plan.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """A cloud as it will be stored."""
+
+    entry: Entry
+    points: np.ndarray  # [num_points, 3], float32.
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """All of a layout's entries as clouds: what is converted, how, and where the parts are."""
+
+    layout: Layout
+    num_points: int  # Of each cloud.
+    seed: int  # Other seeds give other points.
+    folder: Path  # Of the parts.
+
+    def __post_init__(self) -> None:
+        if self.num_points < 1:
+            raise ConfigError(f"--num_points={self.num_points} must be 1 or more.")
+        if self.seed < 0:
+            raise ConfigError(f"--seed={self.seed} must be 0 or more.")
+
+    @property
+    def num_parts(self) -> int:
+        return -(-len(self.layout.entries) // PART_SIZE)
+
+    def provenance(self) -> dict[str, Any]:
+        """Says what the clouds are made of: equal for two conversions that give equal clouds."""
+        return {
+            "kind": self.layout.kind,
+            "files": self.layout.archive.fingerprint(),
+            "entries": _digest(*(f"{e.split} {e.label} {e.name}" for e in self.layout.entries)),
+            "num_points": self.num_points,
+            "seed": self.seed,
+        }
+
+    def items(self, part: int) -> range:
+        """Returns the numbers of a part's entries."""
+        return range(part * PART_SIZE, min((part + 1) * PART_SIZE, len(self.layout.entries)))
+
+    def describe(self, item: int) -> str:
+        """Names an entry."""
+        return self.layout.entries[item].name
+
+    def do(self, part: int, done: Callable[[int], None]) -> None:
+        """Converts a part, and writes it."""
+        rows, clouds, left_out = [], [], []
+        for row in self.items(part):
+            entry = self.layout.entries[row]
+            try:
+                clouds.append(cloud(self.layout, entry, self.num_points, self.seed))
+                rows.append(row)
+            except CorruptExample as error:
+                left_out.append([row, str(error)])
+            done(row)
+        points = np.stack(clouds) if clouds else np.empty((0, self.num_points, 3), np.float32)
+        with replacing(self._file(part)) as path:
+            np.savez(
+                path,
+                rows=np.array(rows, np.int64),
+                points=points,
+                left_out=np.array(json.dumps(left_out)),
+            )
+
+    def missing_parts(self) -> list[int]:
+        """Returns the parts that are still to be made."""
+        return [part for part in range(self.num_parts) if not self._file(part).exists()]
+
+    def missing_items(self) -> list[int]:
+        """Returns the entries of the parts that are still to be made."""
+        return [item for part in self.missing_parts() for item in self.items(part)]
+
+    def clouds(self, split: str) -> Iterator[Converted]:
+        """Gives the clouds of a split; all parts must be there."""
+        for part in range(self.num_parts):
+            with np.load(self._file(part), allow_pickle=False) as stored:
+                rows, points = stored["rows"], stored["points"]
+            for row, each in zip(rows, points, strict=True):
+                if self.layout.entries[row].split == split:
+                    yield Converted(self.layout.entries[row], each)
+
+    def left_out(self) -> list[LeftOut]:
+        """Returns what was left out, in order; all parts must be there."""
+        found = list(self.layout.missing)
+        for part in range(self.num_parts):
+            with np.load(self._file(part), allow_pickle=False) as stored:
+                for row, reason in json.loads(str(stored["left_out"])):
+                    entry = self.layout.entries[row]
+                    found.append(LeftOut(entry.name, entry.split, reason))
+        return found
+
+    def begin(self) -> None:
+        """Makes the folder of the parts, or goes on in one that an earlier run left.
+
+        Raises:
+          DataError: the folder has parts of something else.
+          UserError: it cannot be written.
+        """
+        plan, expected = self.folder / _PLAN, self.provenance()
+        if not plan.exists() and not any(self.folder.glob("*.npz")):
+            with replacing(plan) as path:
+                path.write_text(json.dumps(expected, indent=1), encoding="utf-8")
+        try:
+            found = json.loads(plan.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = None
+        if found != expected:
+            raise DataError(
+                f"{self.folder} has what an interrupted conversion left, made "
+                f"{differences(found, expected)}. Give the same source and flags to go on with "
+                "that one, remove the folder to start anew, or choose another --name."
+            )
+
+    def _file(self, part: int) -> Path:
+        return self.folder / f"part-{part:05d}-of-{self.num_parts:05d}.npz"
+
+
+def convert(conversion: Conversion, workers: int, done: Callable[[int], None]) -> None:
+    """Makes all parts that are not there yet.
+
+    Args:
+      conversion: what to convert.
+      workers: how many processes do it.
+      done: called with the number of each entry when it is converted or left out.
+
+    Raises:
+      DataError: a process died; names the mesh that it was at.
+    """
+    if workers < 1:
+        raise ConfigError(f"--workers={workers} must be 1 or more.")
+    conversion.begin()
+    work_through(conversion, conversion.missing_parts(), workers, done)
+
+
+def check_enough_points(conversion: Conversion) -> None:
+    """Refuses more points than stored clouds have, by looking at the first.
+
+    Raises:
+      DataError: says how many there are.
+    """
+    layout = conversion.layout
+    try:
+        first = layout.read(layout.entries[0])
+    except CorruptExample:
+        return  # It is left out, like any other.
+    if not isinstance(first, Mesh) and len(first) < conversion.num_points:
+        raise DataError(
+            f"--num_points={conversion.num_points} is more than the {len(first)} that the clouds "
+            f"of {layout.archive.path} have. Meshes can be sampled at any number."
+        )
+
+
+def cloud(layout: Layout, entry: Entry, num_points: int, seed: int) -> np.ndarray:
+    """Returns an entry as a cloud: float32 [num_points, 3], in random order, not normalised.
+
+    A mesh is sampled on its surface. Of a stored cloud, some points are taken at random. Which, is
+    decided by the seed and the entry's name, and so by no other entry, nor by who converts it when.
+
+    Raises:
+      CorruptExample: it cannot be read or sampled, or has fewer points; names it.
+    """
+    stored = layout.read(entry)
+    seed = int(_digest(str(seed), entry.name)[:16], 16)
+    if isinstance(stored, Mesh):
+        return sample(stored, num_points, seed)
+    if len(stored) < num_points:
+        raise CorruptExample(
+            f"{entry.name} has {len(stored)} points, and --num_points={num_points} are asked for."
+        )
+    # Not NumPy's shuffle(): what it gives may change with NumPy; the stream of random() does not.
+    order = np.random.Generator(np.random.PCG64(seed)).random(len(stored)).argsort(kind="stable")
+    return stored[order[:num_points]]
+
+
+def differences(found: Any, expected: dict[str, Any]) -> str:
+    """Says how what was noted earlier was made, where that differs: "with --seed=1"."""
+    if not isinstance(found, dict):
+        return "of nobody knows what"
+    named = {"num_points": "with --num_points={}", "seed": "with --seed={}", "kind": "of {}"}
+    told = [
+        text.format(found.get(key))
+        for key, text in named.items()
+        if found.get(key) != expected.get(key)
+    ]
+    others = any(found.get(key) != value for key, value in expected.items() if key not in named)
+    return " and ".join([*told, *(["of other files"] if others else [])])
+
+
+def available_cores() -> int:
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _digest(*texts: str) -> str:
+    joined = "\n".join(texts).encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(joined, digest_size=16).hexdigest()

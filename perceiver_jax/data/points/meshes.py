@@ -1,0 +1,221 @@
+"""Files of meshes and of points, and points drawn at random on the surface of a mesh.
+
+Points lie where the surface is, as many on each part as it has area. A mesh's vertices do not: they
+crowd where a modeller drew detail, and a flat wall has four. Models trained on vertices learn that.
+"""
+
+import dataclasses
+import io
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from perceiver_jax.data.source import CorruptExample, decoding
+from perceiver_jax.errors import DataError, require
+
+MESH_SUFFIXES = (".off", ".obj", ".ply", ".stl")
+POINT_SUFFIXES = (".npy", ".txt", ".xyz", ".csv")
+
+_LARGEST = 1e30  # Coordinates beyond this leave no room for arithmetic in float32.
+_FAR = 1e4  # So many times its extent from the origin, float32 rounds a mesh's shape visibly.
+_FLAT = 1e-12  # A triangle of less area, its longest side being 1, is a line with rounding errors.
+_UNREADABLE = (  # What parsers raise at text that makes no sense.
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NameError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+# The word, which may stand right before the counts (`OFF490 518 0`), after blanks and comments.
+_OFF_WORD = re.compile(rb"\A(?:\xef\xbb\xbf)?(?:\s*#[^\r\n]*)*\s*(\w*?OFF)", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)  # Arrays have no one answer to ==.
+class Mesh:
+    """A surface made of triangles, in the file's own units and axes."""
+
+    name: str  # For messages: the file that it came from.
+    vertices: np.ndarray  # [vertices, 3], float64.
+    triangles: np.ndarray  # [triangles, 3], int64: each has the numbers of three vertices.
+
+
+def read_mesh(file: str | Path | bytes, name: str = "") -> Mesh:
+    """Reads an .off, .obj, .ply or .stl file; polygons become triangles.
+
+    Args:
+      file: its path, or what is in it.
+      name: the file's name, for its suffix and for messages; needed where `file` is bytes.
+
+    Raises:
+      CorruptExample: the file makes no sense, is cut short, has coordinates that are no numbers,
+        no triangles, or no area; the message begins with the name.
+      DataError: there is no such file, or its name says that it is no mesh.
+      UserError: trimesh is not installed.
+    """
+    if not isinstance(file, bytes):
+        name = name or str(file)
+        try:
+            file = Path(file).read_bytes()
+        except OSError as error:
+            raise DataError(f"the mesh {name} cannot be read: {error.strerror}.") from error
+    suffix = Path(name).suffix.lower()
+    if suffix not in MESH_SUFFIXES:
+        raise DataError(f"{name} is no mesh by its name: {', '.join(MESH_SUFFIXES)} are read.")
+    with decoding(name, *_UNREADABLE):
+        vertices, triangles = _parse_off(file) if suffix == ".off" else _parse(file, suffix)
+    mesh = Mesh(name, vertices, triangles)
+    _check(mesh)
+    return mesh
+
+
+def sample(mesh: Mesh, num_points: int, seed: int) -> np.ndarray:  # [num_points, 3], float32
+    """Draws points on the surface: uniform by area, independent of each other.
+
+    They come in random order, so the first n of them are a smaller sample, and the same one that
+    `num_points=n` gives. A mesh that lies so far from the origin that float32 would round its shape
+    is moved there; all others keep their coordinates.
+
+    Args:
+      mesh: a mesh whose triangles have area, such as `read_mesh` returns.
+      num_points: how many.
+      seed: 0 or more. The points are a function of the arguments alone.
+
+    Raises:
+      CorruptExample: no triangle has area.
+    """
+    corners = mesh.vertices[mesh.triangles]  # [triangles, corners, 3]
+    areas = _areas(corners)
+    hittable = np.flatnonzero(areas)
+    if not hittable.size:
+        raise CorruptExample(f"{mesh.name}: its triangles have no area.")
+    low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
+    if np.abs([low, high]).max() > _FAR * (high - low).max():
+        corners = corners - (low + high) / 2
+    # Not NumPy's choice(): what it draws may change with NumPy; the stream of random() does not.
+    draws = np.random.Generator(np.random.PCG64(seed)).random((num_points, 3))
+    ends = np.cumsum(areas)
+    # side="right" never hits a triangle without area; the product may round up to the very end.
+    hit = np.searchsorted(ends, draws[:, 0] * ends[-1], side="right")
+    hit = np.minimum(hit, hittable[-1])
+    # The root makes them uniform in the triangle: a strip at distance r of a corner is r long.
+    root = np.sqrt(draws[:, 1])
+    weights = np.stack([1 - root, root * (1 - draws[:, 2]), root * draws[:, 2]], axis=1)
+    return np.einsum("pc,pcd->pd", weights, corners[hit]).astype(np.float32)
+
+
+def read_points(file: str | Path | bytes, name: str = "") -> np.ndarray:  # [points, 3], float32
+    """Reads a cloud of points as it is stored: .npy, or text with three or more numbers a line.
+
+    The first three are taken: further ones are normals or colours. Commas and blanks part them.
+
+    Args:
+      file: its path, or what is in it.
+      name: the file's name, for its suffix and for messages; needed where `file` is bytes.
+
+    Raises:
+      CorruptExample: the file makes no sense, or has no points, or some that are no numbers.
+      DataError: there is no such file.
+    """
+    if not isinstance(file, bytes):
+        name = name or str(file)
+        try:
+            file = Path(file).read_bytes()
+        except OSError as error:
+            raise DataError(f"the points {name} cannot be read: {error.strerror}.") from error
+    with decoding(f"the points {name} cannot be read", ValueError, EOFError):
+        if Path(name).suffix.lower() == ".npy":
+            points = np.load(io.BytesIO(file), allow_pickle=False)
+        else:
+            lines = file.decode().replace(",", " ").splitlines()
+            points = np.loadtxt(lines, ndmin=2) if any(map(str.strip, lines)) else np.empty((0, 0))
+    if points.ndim != 2 or points.shape[1] < 3 or not len(points):
+        raise CorruptExample(
+            f"{name} must hold three coordinates a point; got shape {list(points.shape)}."
+        )
+    points = np.asarray(points[:, :3], np.float32)
+    if not np.isfinite(points).all():
+        raise CorruptExample(f"{name} holds coordinates that are no numbers.")
+    return points
+
+
+def _parse_off(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Parses an OFF file: at once if all are triangles, else by trimesh."""
+    word = _OFF_WORD.match(data)
+    if word is None:
+        raise ValueError("it does not begin with OFF")
+    lines = [line.split(b"#")[0] for line in data[word.end() :].splitlines()]
+    lines = [line for line in lines if line and not line.isspace()]
+    if not lines:
+        raise ValueError("it has nothing after OFF")
+    num_vertices, num_faces = (int(count) for count in lines[0].split()[:2])
+    if min(num_vertices, num_faces) < 0 or len(lines) <= num_vertices + num_faces:
+        raise ValueError(
+            f"it is cut short: {num_vertices} vertices and {num_faces} faces are announced, and "
+            f"{len(lines) - 1} lines follow"
+        )
+    lines = lines[1 : 1 + num_vertices + num_faces]
+    if word.group(1).upper() == b"OFF":
+        numbers = np.fromstring(b" ".join(lines), sep=" ")
+        if numbers.size == 3 * num_vertices + 4 * num_faces:
+            faces = numbers[3 * num_vertices :].reshape(num_faces, 4)
+            if (faces[:, 0] == 3).all():
+                return numbers[: 3 * num_vertices].reshape(-1, 3), faces[:, 1:].astype(np.int64)
+    head = b"OFF\n%d %d 0\n" % (num_vertices, num_faces)
+    return _parse(head + b"\n".join(lines), ".off")
+
+
+def _parse(data: bytes, suffix: str) -> tuple[np.ndarray, np.ndarray]:
+    """Parses a file by trimesh: all its parts as one mesh, without materials."""
+    require("trimesh", purpose="Reading meshes")
+    import trimesh
+
+    mesh = trimesh.load_mesh(
+        io.BytesIO(data), file_type=suffix[1:], process=False, skip_materials=True
+    )
+    triangles = np.asarray(mesh.faces, np.int64).reshape(-1, 3)
+    return np.asarray(mesh.vertices, np.float64), triangles
+
+
+def _check(mesh: Mesh) -> None:
+    """Refuses what cannot be sampled."""
+    vertices, triangles = mesh.vertices, mesh.triangles
+    if not len(vertices) or not len(triangles):
+        raise CorruptExample(
+            f"{mesh.name} has no surface: {len(vertices)} vertices and {len(triangles)} triangles."
+        )
+    if not np.isfinite(vertices).all():
+        bad = int(np.flatnonzero(~np.isfinite(vertices).all(axis=1))[0])
+        raise CorruptExample(
+            f"{mesh.name}: vertex {bad} is {vertices[bad].tolist()}, which is no place."
+        )
+    if triangles.min() < 0 or triangles.max() >= len(vertices):
+        raise CorruptExample(
+            f"{mesh.name}: a triangle has vertex "
+            f"{int(triangles.min() if triangles.min() < 0 else triangles.max())}; there are "
+            f"{len(vertices)}, counted from 0."
+        )
+    if np.abs(vertices).max() > _LARGEST:
+        raise CorruptExample(
+            f"{mesh.name} has coordinates of up to {np.abs(vertices).max():.3g}, which no "
+            f"arithmetic in float32 stands; they must stay below {_LARGEST:g}."
+        )
+    if not _areas(vertices[triangles]).any():
+        raise CorruptExample(
+            f"{mesh.name}: its triangles have no area: all corners of each lie on a line."
+        )
+
+
+def _areas(corners: np.ndarray) -> np.ndarray:  # [triangles, 3, 3] -> [triangles]
+    """Returns the triangles' areas, in units of the largest extent squared; lines have 0."""
+    extent = np.ptp(corners, axis=(0, 1)).max()
+    if extent == 0:
+        return np.zeros(len(corners))
+    sides = (np.roll(corners, -1, axis=1) - corners) / extent
+    areas = np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=1) / 2
+    longest = np.square(sides).sum(axis=2).max(axis=1)
+    return np.where(areas > _FLAT * longest, areas, 0)
