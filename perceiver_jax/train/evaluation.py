@@ -15,7 +15,7 @@ from perceiver_jax.errors import CheckpointError
 from perceiver_jax.tasks.base import Mean
 from perceiver_jax.train.agreement import AllProcesses, on_process_zero
 from perceiver_jax.train.assemble import Parts, assemble
-from perceiver_jax.train.config import ExperimentConfig
+from perceiver_jax.train.config import ExperimentConfig, Select
 from perceiver_jax.train.initial import initial_state
 from perceiver_jax.train.mesh import put_batch
 from perceiver_jax.train.result import selected_checkpoint
@@ -112,18 +112,18 @@ def evaluate_checkpoint(
     )
     try:
         abstract = parts.state.abstract()
-        selected = {}
-        if step is None:
-            selected["select"] = "last"
-            if config.evaluation.select == "test":
-                step = on_process_zero(
-                    lambda: selected_checkpoint(config, Path(workdir), store.steps(), report)
-                )
-                selected["select"] = "last" if step is None else "test"
-        elif step == "best":
-            # The run may go on meanwhile: two processes that look could find two answers.
+        selected: dict[str, Select] = {}
+        # The run may go on meanwhile: two processes that look could find two answers.
+        if step == "best":
             best = on_process_zero(lambda: best_checkpoint(config, Path(workdir), store.steps()))
             step = best
+        elif step is None:
+            if config.evaluation.select == "test":
+                chosen = on_process_zero(
+                    lambda: selected_checkpoint(config, Path(workdir), store.steps(), report)
+                )
+                step = chosen
+            selected["select"] = "last" if step is None else "test"
         if step is not None:
             state = store.restore(step, abstract)
         else:
