@@ -57,6 +57,11 @@ def decode(
     """
     import av
 
+    if stream.codec_context is None:
+        raise DataError(
+            f"{str(path)!r} is damaged, or its {stream.type} is of a codec that FFmpeg does not "
+            "know."
+        )
     count = 0
     try:
         for frame in container.decode(stream):

@@ -104,8 +104,9 @@ def timed_frames(
       DataError: the file is damaged, or has no video.
     """
     stream = video_stream(container, path)
-    stream.thread_type = "AUTO"
-    stream.codec_context.thread_count = threads
+    if stream.codec_context is not None:
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = threads
     rate = rate_of(stream)
     for index, frame in enumerate(decode(container, stream, path)):
         if frame.pts is None or frame.time_base is None:

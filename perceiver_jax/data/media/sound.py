@@ -38,6 +38,11 @@ def read_sound(path: str | Path) -> np.ndarray:  # [samples], float32
     return to_float(np.concatenate(parts))
 
 
+def fit_sound(samples: np.ndarray, length: int) -> np.ndarray:  # [length]
+    """Cuts sound to `length` samples, or fills it up with silence."""
+    return np.pad(samples[:length], (0, max(0, length - len(samples))))
+
+
 def to_float(samples: np.ndarray) -> np.ndarray:
     """Makes int16 samples float32 ones in [-1, 1)."""
     return samples.astype(np.float32) / 2**15

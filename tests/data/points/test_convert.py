@@ -7,14 +7,12 @@ import pytest
 
 from perceiver_jax.atomic import replacing
 from perceiver_jax.data.conversion.parts import convert
-from perceiver_jax.data.conversion.workers import work_through
 from perceiver_jax.data.points.convert import Conversion, check_enough_points, cloud
 from perceiver_jax.data.points.layouts import find_layout
 from perceiver_jax.data.points.meshes import read_mesh, sample
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import ConfigError, DataError
 from tests.data.points.archives import (
-    Trouble,
     clouds,
     mesh_files,
     text_files,
@@ -204,19 +202,3 @@ def test_more_points_than_a_cloud_has_are_refused(tmp_path):
     for bad in ({"num_points": 0}, {"seed": -1}):
         with pytest.raises(ConfigError, match=f"--{[*bad][0]}="):
             Conversion(layout, **{"num_points": 5, "seed": 0, "folder": tmp_path, **bad})
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("killed", r"was killed by SIGKILL, at mesh 6\. That is .* memory runs out: fewer --work"),
-        ("gone", r"ended by itself, with exit code 3, at mesh 6\. .*the same command goes on"),
-        ("bug", r"(?s)Converting mesh 6 failed:.*ZeroDivisionError: by zero"),
-        ("mistake", r"^the disk is full$"),
-    ],
-)
-def test_a_process_that_dies_is_reported_with_the_mesh_it_was_at(kind, message):
-    items = []
-    with pytest.raises(DataError, match=message):
-        work_through(Trouble(kind), [0, 1, 2], 1, items.append)
-    assert items == [0, 1, 2, 3, 4, 5]

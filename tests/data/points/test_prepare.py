@@ -1,6 +1,5 @@
 """The command that makes a set: what it says, what it leaves out, what it goes on with."""
 
-import io
 import json
 import os
 import signal
@@ -12,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perceiver_jax.data.conversion.progress import Progress
 from perceiver_jax.data.points import known
 from perceiver_jax.data.points.convert import Conversion, cloud
 from perceiver_jax.data.points.layouts import find_layout
@@ -244,31 +242,3 @@ def test_ctrl_c_ends_it_at_once_and_the_same_command_goes_on(tmp_path):
     )
     assert "has 79 clouds to train and 6 to test on; 1 were left out." in finished.stdout
     assert not parts.exists()
-
-
-def test_progress_tells_rate_and_time_left():
-    now = [100.0]
-    said = []
-    progress = Progress(1000, 200, said.append, io.StringIO(), lambda: now[0])
-    assert said == ["Going on after 200 that an earlier run has converted."]
-    for item in range(320):
-        now[0] += 0.125  # 8 a second.
-        progress.done(item)
-    # A line each 15 s; what an earlier run did says nothing about the rate.
-    assert said[1:] == [
-        "320 of 1,000 converted, 8.0/s, 0:01:25 left",
-        "440 of 1,000 converted, 8.0/s, 0:01:10 left",
-    ]
-    progress.end()
-
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    terminal = Terminal()
-    progress = Progress(4, 0, said.append, terminal, lambda: now[0])
-    now[0] += 1
-    progress.done(0)
-    progress.end()
-    assert terminal.getvalue() == "\r1 of 4 converted, 1.0/s, 0:00:03 left\x1b[K\r\x1b[K"
-    assert len(said) == 3
