@@ -53,6 +53,9 @@ EXTRAS = {
     "data": ["array-record>=0.8.6", "pillow>=13.0.0", "tensorflow-datasets>=4.9.10"],
     # perceiver_jax.data.audioset: decoding clips of sound and video.
     "media": ["av>=18.1.0", "pillow>=13.0.0"],
+    # perceiver_jax.data.audioset.beam: the same on many machines, in an environment of its own,
+    # since Beam needs protobuf before 7.
+    "beam": ["apache-beam>=2.77", "importlib_resources>=6.5"],
     # perceiver_jax.data.points: reading meshes, and the HDF5 form of ModelNet40.
     "meshes": ["h5py>=3.16.0", "trimesh>=5.2.0"],
     # Only preparing such a set (perceiver_jax.data.images.prepare) needs TensorFlow itself, and

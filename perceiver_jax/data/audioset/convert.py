@@ -160,18 +160,8 @@ class Conversion(PartedConversion):
                 raise DataError(f"None of the clips to {split} on could be converted:{reasons}")
         for left in self.folder.glob(".*.partial*"):  # By processes that were killed.
             left.unlink()
-        for split, ids in outcome.ids.items():
-            if ids:
-                _write(self.folder / ids_file(split), "".join(f"{each}\n" for each in ids))
-        listed = {
-            "left_out": [dataclasses.asdict(each) for each in outcome.left_out],
-            "remarks": [
-                {"name": each.name, "split": each.split, "remark": each.reason}
-                for each in outcome.remarks
-            ],
-        }
-        _write(self.folder / LEFT_OUT, json.dumps(listed, indent=1))
         self._describe(outcome)
+        describe_set(self, outcome, self.folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         self.folder.rename(place)
         tidy(place)
@@ -180,10 +170,6 @@ class Conversion(PartedConversion):
         """Writes what TFDS needs to know to read the shards."""
         import tensorflow_datasets as tfds
 
-        metadata = self.provenance()
-        for split, ids in outcome.ids.items():
-            if ids:
-                metadata[split] = dataclasses.asdict(fingerprint(ids))
         tfds.folder_dataset.write_metadata(
             data_dir=self.folder,
             features=features(self.classes.names),
@@ -205,7 +191,6 @@ class Conversion(PartedConversion):
             ],
             check_data=False,  # That would need TensorFlow.
             description="Recordings with labels: sound at 48 kHz, frames at 25 a second.",
-            metadata=tfds.core.MetadataDict(metadata),
         )
 
     def _shard(self, part: int) -> Path:
@@ -282,6 +267,27 @@ def write_shard(
         writer.close()
     found = {"ids": ids, "bytes": size, "left_out": left_out, "remarks": remarks}
     _write(report, json.dumps(found))
+
+
+def describe_set(conversion: Conversion, outcome: Outcome, folder: Path) -> None:
+    """Writes what belongs to a set beside TFDS's own description, into the folder of its shards.
+
+    That is: the ids of its recordings, what was left out, and what the set is made of.
+    """
+    metadata = conversion.provenance()
+    for split, ids in outcome.ids.items():
+        if ids:
+            _write(folder / ids_file(split), "".join(f"{each}\n" for each in ids))
+            metadata[split] = dataclasses.asdict(fingerprint(ids))
+    listed = {
+        "left_out": [dataclasses.asdict(each) for each in outcome.left_out],
+        "remarks": [
+            {"name": each.name, "split": each.split, "remark": each.reason}
+            for each in outcome.remarks
+        ],
+    }
+    _write(folder / "metadata.json", json.dumps(metadata, indent=1))
+    _write(folder / LEFT_OUT, json.dumps(listed, indent=1))
 
 
 def tidy(place: Path) -> None:

@@ -109,8 +109,8 @@ def prepare(
         seconds = time.monotonic() - start
         progress.end()
         conversion.finish(folder)
-    left_out, remarks = _listed(folder)
-    return Prepared(folder, _fingerprints(folder), left_out, remarks, converted, seconds)
+    left_out, remarks = listed(folder)
+    return Prepared(folder, fingerprints(folder), left_out, remarks, converted, seconds)
 
 
 def plan(
@@ -172,7 +172,7 @@ def plan(
     )
 
 
-def _listed(folder: Path) -> tuple[tuple[LeftOut, ...], tuple[LeftOut, ...]]:
+def listed(folder: Path) -> tuple[tuple[LeftOut, ...], tuple[LeftOut, ...]]:
     """What was left out of a set, and what is odd in it."""
     found = json.loads((folder / LEFT_OUT).read_text(encoding="utf-8"))
     return (
@@ -181,7 +181,7 @@ def _listed(folder: Path) -> tuple[tuple[LeftOut, ...], tuple[LeftOut, ...]]:
     )
 
 
-def _fingerprints(folder: Path) -> dict[str, Fingerprint]:
+def fingerprints(folder: Path) -> dict[str, Fingerprint]:
     metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
     return {split: Fingerprint(**metadata[split]) for split in SPLITS if split in metadata}
 
@@ -193,6 +193,16 @@ def show_remarks(remarks: Sequence[LeftOut]) -> None:
         kinds[re.split(r"\d", each.reason)[0].strip()].append(each)
     for kind, found in sorted(kinds.items(), key=lambda item: -len(item[1])):
         print(f"odd         {len(found):,} {kind}, such as {found[0].name}: {found[0].reason}")
+
+
+def show_set(done: Prepared, data_dir: str, name: str) -> None:
+    """Prints what a set has, and how to train with it."""
+    for split, fingerprint in done.fingerprints.items():
+        print(f"To {split} on: {fingerprint}.")
+    print(
+        f"{done.folder} is made; {len(done.left_out):,} were left out. Train with "
+        f"--config.data.recordings.data_dir={data_dir} --config.data.recordings.name={name}"
+    )
 
 
 def main(argv: Sequence[str]) -> None:
@@ -215,13 +225,7 @@ def main(argv: Sequence[str]) -> None:
     show_rate(done.converted, done.seconds, workers)
     show_left_out(done.left_out, done.folder / LEFT_OUT)
     show_remarks(done.remarks)
-    for split, fingerprint in done.fingerprints.items():
-        print(f"To {split} on: {fingerprint}.")
-    print(
-        f"{done.folder} is made; {len(done.left_out):,} were left out. Train with "
-        f"--config.data.recordings.data_dir={_FLAGS.data_dir} "
-        f"--config.data.recordings.name={_FLAGS.name}"
-    )
+    show_set(done, _FLAGS.data_dir, _FLAGS.name)
 
 
 def define_flags() -> None:

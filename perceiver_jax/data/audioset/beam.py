@@ -1,0 +1,107 @@
+"""Makes a set of labelled recordings as an Apache Beam pipeline, for more than one machine.
+
+    python -m perceiver_jax.data.audioset.beam --clips=FOLDER --data_dir=DATA \\
+        --segments=... --eval_segments=... --classes=class_labels_indices.csv \\
+        --beam_options=--runner=FlinkRunner,--flink_master=HOST:8081
+
+does what prepare.py does on one machine, with TFDS's own Beam support. Without --beam_options it
+runs here, in Beam's DirectRunner. All machines must see the clips and DATA under the same paths,
+and have this package with the extras data, media and beam. Beam 2.77 needs protobuf before 7, and
+the pinned packages have 7: give it an environment of its own. A pipeline that is stopped starts
+anew.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from absl import flags
+
+from perceiver_jax.data.audioset import prepare
+from perceiver_jax.data.audioset.convert import LEFT_OUT
+from perceiver_jax.data.audioset.decode import Store
+from perceiver_jax.data.audioset.records import VERSION
+from perceiver_jax.data.conversion.command import show_left_out
+from perceiver_jax.data.conversion.parts import written
+from perceiver_jax.errors import ConfigError, require, run_main
+
+_FLAGS = flags.FLAGS
+
+
+def prepare_by_beam(
+    segments: Sequence[str],
+    eval_segments: Sequence[str],
+    classes: str,
+    clips: str,
+    data_dir: str,
+    *,
+    name: str = "audioset",
+    store: Store = "jpeg",
+    options: Sequence[str] = (),
+    report: Callable[[str], None] = print,
+) -> prepare.Prepared:
+    """Makes a set in a Beam pipeline, and leaves a finished one as it is.
+
+    Args:
+      segments, eval_segments, classes, clips, data_dir, name, store, report: as of
+        `perceiver_jax.data.audioset.prepare.prepare`.
+      options: Beam's own, as on its command line.
+
+    Raises:
+      DataError, ConfigError, UserError: as there.
+    """
+    for package, pip_name in (
+        ("apache_beam", "apache-beam"),
+        ("tensorflow_datasets", "tensorflow-datasets"),
+        ("array_record", "array-record"),
+        ("importlib_resources", None),
+    ):
+        require(package, purpose="Preparing a set by Beam", pip_name=pip_name)
+    from perceiver_jax.data.audioset import builder
+
+    conversion = prepare.plan(
+        segments, eval_segments, classes, clips, data_dir, name=name, store=store, report=report
+    )
+    folder = Path(data_dir).expanduser() / name / VERSION
+    converted = 0
+    if written(conversion, folder) and (folder / LEFT_OUT).exists():
+        report(f"{folder} is there already, made of the same clips in the same way.")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)  # By a run that was killed at its very end.
+        shutil.rmtree(conversion.folder, ignore_errors=True)
+        conversion.folder.mkdir(parents=True)
+        builder.write(conversion, os.fspath(Path(data_dir).expanduser()), list(options))
+        shutil.rmtree(conversion.folder, ignore_errors=True)
+        converted = sum(map(len, conversion.clips.values()))
+    left_out, remarks = prepare.listed(folder)
+    return prepare.Prepared(folder, prepare.fingerprints(folder), left_out, remarks, converted, 0.0)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Makes the set that the flags describe, and says what there is."""
+    if len(argv) > 1:
+        raise ConfigError(f"unexpected argument {argv[1]!r}; see --help.")
+    done = prepare_by_beam(
+        _FLAGS.segments,
+        _FLAGS.eval_segments,
+        _FLAGS.classes,
+        _FLAGS.clips,
+        _FLAGS.data_dir,
+        name=_FLAGS.name,
+        store=_FLAGS.store,
+        options=_FLAGS.beam_options,
+        report=lambda line: print(line, flush=True),
+    )
+    show_left_out(done.left_out, done.folder / LEFT_OUT)
+    prepare.show_remarks(done.remarks)
+    prepare.show_set(done, _FLAGS.data_dir, _FLAGS.name)
+
+
+if __name__ == "__main__":
+    # Under its own name, by which other processes know its functions.
+    from perceiver_jax.data.audioset import beam
+
+    prepare.define_flags()
+    flags.DEFINE_list("beam_options", [], "Beam's own flags, separated by commas.")
+    run_main(beam.main)

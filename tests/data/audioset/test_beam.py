@@ -1,0 +1,46 @@
+"""The Beam pipeline makes the set that the command of one machine makes.
+
+Beam is not among the pinned packages. In an environment that has it:
+
+    python -m pip install '.[beam,data,media]' pytest
+    python -m pytest --noconftest tests/data/audioset/test_beam.py
+"""
+
+import numpy as np
+import pytest
+
+from perceiver_jax.data.audioset.audioset import RecordingsConfig
+from perceiver_jax.data.audioset.prepare import prepare
+from tests.data.audioset.sets import write_set
+
+pytest.importorskip("apache_beam")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_the_same_set(tmp_path):
+    from perceiver_jax.data.audioset.beam import prepare_by_beam
+
+    layout = write_set(tmp_path / "lists")
+    lists = ([layout.segments], [layout.eval_segments], layout.classes, layout.clips)
+    said = []
+    one = prepare(*lists, str(tmp_path), name="one", workers=1, report=said.append)
+    many = prepare_by_beam(*lists, str(tmp_path), name="many", report=said.append)
+    assert many.fingerprints == one.fingerprints and many.converted == 15
+    assert set(many.left_out) == set(one.left_out) and set(many.remarks) == set(one.remarks)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lists", "many", "one"]
+    for split in ("train", "test"):
+        ours, theirs = (
+            RecordingsConfig(name=name, data_dir=str(tmp_path)).open(split)
+            for name in ("one", "many")
+        )
+        assert theirs.fingerprint == ours.fingerprint and theirs.class_names == ours.class_names
+        # TFDS's order is another one, and the list of ids is in it.
+        assert tuple(theirs[index]["id"] for index in range(len(theirs))) == theirs.ids
+        for index, name in enumerate(theirs.ids):
+            expected, found = ours[ours.ids.index(name)], theirs[index]
+            assert list(found) == list(expected)
+            np.testing.assert_array_equal(found["audio"], expected["audio"])
+            np.testing.assert_array_equal(found["label"], expected["label"])
+            assert found.get("frames") == expected.get("frames")
+    again = prepare_by_beam(*lists, str(tmp_path), name="many", report=said.append)
+    assert again.converted == 0 and again.fingerprints == many.fingerprints
