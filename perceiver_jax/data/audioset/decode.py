@@ -87,15 +87,21 @@ def read_recording(
         raise
     except DataError as error:
         raise CorruptExample(str(error)) from error
+    except (ArithmeticError, EOFError, MemoryError, OSError, ValueError) as error:
+        # What PyAV raises beside FFmpeg's errors, and these, where a frame makes no sense.
+        raise CorruptExample(
+            f"{str(path)!r} is damaged: {type(error).__name__}: {str(error) or 'no reason given'}"
+        ) from error
 
 
 def _read(path: Path | str, segment: Segment, cut: bool, store: Store) -> Recording:
     open_file = functools.partial(open_media, path, "sound or video")
     remarks = []
     with open_file() as file:
-        whole = not cut and _is_whole(seconds_of(file), segment)
-        origin = start_of(file) + Fraction(segment.start)
         has_video, has_audio = bool(video_streams(file)), bool(file.streams.audio)
+        origin = start_of(file) + Fraction(segment.start)
+        # Of a segment at the beginning it does not matter.
+        whole = not cut and segment.start > 0 and _is_whole(seconds_of(file, path), segment)
     if not whole:
         times = [time for time in first_times(open_file, path) if time is not None]
         if not times:
@@ -122,9 +128,7 @@ def _read(path: Path | str, segment: Segment, cut: bool, store: Store) -> Record
     return dataclasses.replace(recording, remarks=(*remarks, *_lengths(recording, segment)))
 
 
-def _is_whole(seconds: Fraction | None, segment: Segment) -> bool:
-    if seconds is None or segment.start == 0:
-        return False
+def _is_whole(seconds: Fraction, segment: Segment) -> bool:
     return seconds > segment.seconds + _SLACK and seconds > segment.start
 
 

@@ -101,9 +101,29 @@ def start_of(container: "av.container.InputContainer") -> Fraction:
     return (container.start_time or 0) * _MICROSECOND
 
 
-def seconds_of(container: "av.container.InputContainer") -> Fraction | None:
-    """How long a file says that it is; None if it does not say."""
-    return None if container.duration is None else container.duration * _MICROSECOND
+def seconds_of(container: "av.container.InputContainer", path: object) -> Fraction:
+    """How long a file is: as it says, or, where it does not, until its last packet.
+
+    The file may be at its end afterwards.
+
+    Raises:
+      DataError: the file is damaged.
+    """
+    import av
+
+    if container.duration is not None:
+        return container.duration * _MICROSECOND
+    last = start_of(container)
+    try:
+        for packet in container.demux():
+            if packet.pts is not None and packet.time_base is not None:
+                last = max(last, (packet.pts + (packet.duration or 0)) * packet.time_base)
+    except av.FFmpegError as error:
+        raise DataError(
+            f"{str(path)!r} is damaged: reading it failed after {float(last):.3f} s "
+            f"({reason(error)})."
+        ) from error
+    return last - start_of(container)
 
 
 def reason(error: Exception) -> str:

@@ -11,6 +11,7 @@ from perceiver_jax.data.audioset.audioset import read_frames
 from perceiver_jax.data.audioset.decode import read_recording
 from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.data.audioset.records import to_example, to_record
+from perceiver_jax.data.media.files import open_media
 from perceiver_jax.data.source import CorruptExample
 from tests.data.media.clips import click_times, flash_times, frame_times, write_clip
 
@@ -77,6 +78,16 @@ def test_the_whole_recording_is_cut(tmp_path):
     assert click_times(read_recording(path, segment(30, 1.2)).audio)[0] > 0.99
     (remark,) = read_recording(path, segment(4, 1.2)).remarks
     assert re.fullmatch(r"has 0\.4\d of 1\.20 s", remark)
+
+
+def test_the_whole_recording_without_a_length_is_cut(tmp_path):
+    """As streams are that were saved while they came."""
+    path = clip(tmp_path, "a.mkv", seconds=4.4, times=frame_times(25, 4.4), live=True)
+    with open_media(path) as file:
+        assert file.duration is None
+    assert click_times(read_recording(path, segment(1.4, 1.2)).audio) == [
+        pytest.approx(0.6, abs=0.002)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ def write_clip(
     rotation: int = 0,
     video_codec: str = "libx264",
     audio_codec: str = "pcm_s16le",
+    live: bool = False,
 ) -> Path:
     """Writes a clip that flashes white and clicks at each whole second.
 
@@ -56,10 +57,11 @@ def write_clip(
       rotation: how a player should turn it.
       video_codec: as FFmpeg calls it.
       audio_codec: likewise.
+      live: leave out how long the file is (.mkv).
     """
     if times == ():
         times = frame_times(25, seconds)
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options={"live": "1"} if live else {}) as container:
         video = sound = None
         if times is not None:
             video = container.add_stream(video_codec, rate=25)
