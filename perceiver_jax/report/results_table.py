@@ -174,7 +174,7 @@ def _elsewhere(measurements: Sequence[Measurement], markdown: bool) -> list[str]
     cells = [
         [
             each.run.config.name,
-            NOT_EVALUATED if each.value is None else f"{each.metric} {each.value:.4g}",
+            _as_its_headline(each),
             _examples([each]),
             _checkpoints([each]),
             "; ".join(remark for remark in each.remarks if remark != NOT_EVALUATED),
@@ -184,6 +184,13 @@ def _elsewhere(measurements: Sequence[Measurement], markdown: bool) -> list[str]
     ]
     shown = tables.render(_ELSEWHERE_HEADER, cells, right=("examples",), markdown=markdown)
     return [f"### {title}\n\n{shown}" if markdown else f"{title}\n\n{shown}"]
+
+
+def _as_its_headline(each: Measurement) -> str:
+    """What a run of no row has measured: its own headline, in per cent if it is a fraction."""
+    if each.value is None:
+        return NOT_EVALUATED
+    return f"{each.metric} {each.run.config.task.headline.show(each.value)}"
 
 
 def _listed(title: str, lines: Sequence[str], markdown: bool, *, level: int = 3) -> str:

@@ -49,7 +49,7 @@ def test_text(comparison: measured.Comparison) -> None:
     assert "  examples evaluated: 10; in the paper 360\n" in text
     assert "[2] begun\n  no evaluation yet\n  not complete: step 2 of 4\n" in text
     elsewhere = text.partition("Runs of no row of these tables")[2].splitlines()
-    assert " ".join(elsewhere[4].split()) == "smoke top_1 0.9877 360 step 4 in no paper smoke"
+    assert " ".join(elsewhere[4].split()) == "smoke top_1 98.77% 360 step 4 in no paper smoke"
     assert "Records that cannot be read\n  damaged: damaged/config.json cannot be read" in text
 
 
