@@ -1,6 +1,7 @@
-# make train    set up .venv, train on handwritten digits, end with the test accuracy
-# make test     set up .venv, run all tests
-# make check    lint, types and tests
+# make train        set up .venv, train on handwritten digits, end with the test accuracy
+# make test         set up .venv, run all tests
+# make setup-dev    set up .venv alone, with what tests and linters need
+# make check        lint, types and tests
 #
 # Variables, all optional:
 #   PYTHON=python3.12            the Python that .venv is made with (3.11 or newer)
