@@ -90,7 +90,9 @@ def test_damaged_files_are_named(tmp_path):
     with pytest.raises(DataError, match="is a folder"):
         images.read_image(tmp_path)
     (tmp_path / "words.png").write_text("cat, dog")
-    with pytest.raises(DataError, match=r"the image .*words\.png: no image of a format that Pillow"):
+    with pytest.raises(
+        DataError, match=r"the image .*words\.png: no image of a format that Pillow"
+    ):
         images.read_image(tmp_path / "words.png")
     with pytest.raises(DataError, match=r"the image .*x\.png cannot be read: Not a directory"):
         images.read_image(tmp_path / "words.png" / "x.png")
