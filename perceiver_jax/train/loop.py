@@ -89,6 +89,7 @@ def train(
                 final, first_step = _train(config, claimed, model, on_step)
             took = _took(first_step, final["step"], time.monotonic() - started)
         else:
+            claimed.record(config)
             took = " in an earlier run; delete the work directory to train again"
         # Here, where the memory of the state is free again; and where a kill left none.
         if config.trainer.report and (ended_now or not claimed.report_path.exists()):
@@ -145,12 +146,15 @@ def _train(
     if restored is None:
         first_step = 0
         state, origins = start_of_run(parts)
+        # Only here: until now, all that can be wrong with a start has left nothing behind.
+        workdir.record(config)
         if writes:
             write_json(workdir.initial_weights_path, origins.to_json())
         if writes and origins.render():
             print(origins.render(), flush=True)
     else:
         first_step, state = restored
+        workdir.record(config)
         progress.message(f"resuming    at step {first_step} of {num_steps}")
     metrics_file = MetricsFile(
         workdir.metrics_path,
