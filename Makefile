@@ -35,8 +35,9 @@ help:
 train: setup
 	$(RUN) -m perceiver_jax.train --config=$(CONFIG)$(if $(VARIANT),:$(VARIANT)) --workdir=$(WORKDIR) $(ARGS)
 
+# Neighbours stay in one process, which has made their fixtures and compiled their programs.
 test: setup-dev
-	$(RUN) -m pytest -n $(WORKERS) $(ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: setup-dev
 	$(RUN) -m ruff check --output-format=concise .

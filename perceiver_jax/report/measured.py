@@ -13,7 +13,6 @@ from perceiver_jax.report.run_record import Run, read_run
 from perceiver_jax.train.config import ExperimentConfig, changes_trajectory
 from perceiver_jax.train.paper import Difference, differences
 
-
 # Two runs that differ in the seed are runs of one experiment, and which split was evaluated is
 # compared with the paper's whatever the config says.
 _NOT_COMPARED = ("trainer.seed", "trainer.eval_split")

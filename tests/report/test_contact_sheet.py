@@ -25,6 +25,8 @@ from perceiver_jax.train.step import make_batch
 from tests.data.sources import DamagedSource
 from tests.train import fake
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def _read(config: ExperimentConfig) -> dict[str, np.ndarray]:
     """What the first step reads, before anything is mixed."""

@@ -15,6 +15,7 @@ from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import MeshConfig
 from perceiver_jax.train.mesh import put_batch
 from perceiver_jax.train.step import make_gradients
+from tests.compiling import quick
 from tests.train.equivalent import (
     LAYOUTS,
     STEPS,
@@ -25,10 +26,13 @@ from tests.train.equivalent import (
     lamb,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 @pytest.fixture(scope="module")
 def on_one_device() -> Any:
-    return five_steps(assemble(experiment(), devices=jax.devices()[:1]))
+    with quick():
+        return five_steps(assemble(experiment(), devices=jax.devices()[:1]))
 
 
 @pytest.mark.core
@@ -231,7 +235,6 @@ def test_the_state_is_donated() -> None:
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_batch_norm_takes_its_statistics_over_the_whole_batch() -> None:
     """Two examples a device would give others."""
     config = experiment()
