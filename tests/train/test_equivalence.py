@@ -46,7 +46,7 @@ def test_eight_devices_compute_what_one_does(layout: str, on_one_device: Any) ->
 
 
 @pytest.mark.core
-@pytest.mark.parametrize("layout", ["data=8", "2x2x2"])
+@pytest.mark.parametrize("layout", ["2x2x2"])  # Splits what "data=8" and "fsdp=8" split, too.
 @pytest.mark.parametrize("route", ["folded", "streamed"])
 def test_so_do_they_by_any_route(
     route: str, layout: str, on_one_device: Any, monkeypatch: pytest.MonkeyPatch
@@ -87,7 +87,6 @@ def test_lamb_too(on_one_device: Any) -> None:
         {"remat": "layers"},
         {"remat": "cross_attends"},
         {"remat": "keep_linear"},
-        {"accumulate": 2},
         {"accumulate": 8},
     ],
 )
