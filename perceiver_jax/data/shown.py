@@ -30,3 +30,11 @@ class ShowsPictures(Protocol):
         Of any size; what is large is scaled down. Where the model reads a grid of pixels or
         patches, the picture shows all of that grid, so that attention maps can stand beside it.
         """
+
+
+@runtime_checkable
+class ShowsPoints(Protocol):
+    """A data set whose examples are clouds of points."""
+
+    def cloud(self, example: Example) -> np.ndarray:
+        """Returns the points of an example as the model reads them, float32 [n, 3]."""

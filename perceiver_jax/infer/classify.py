@@ -129,7 +129,12 @@ def image_channels(config: zoo.ModelConfig) -> int:
 
 def _image_shape(config: zoo.ModelConfig) -> tuple[int, int, int]:
     image = config if isinstance(config, zoo.BaselineConfig) else config.preprocessor
-    if not isinstance(image, zoo.ImageConfig | zoo.BaselineConfig) or len(image.shape) != 2:
+    of_points = isinstance(image, zoo.BaselineConfig) and image.of_points
+    if (
+        not isinstance(image, zoo.ImageConfig | zoo.BaselineConfig)
+        or of_points
+        or len(image.shape) != 2
+    ):
         raise ModelError("this model reads no single images.")
     if image.channels not in (1, 3):
         raise ModelError(

@@ -178,7 +178,9 @@ def load(
 def kind_of(config: zoo.ModelConfig) -> str:
     """Says in words what a model does: "image classifier"."""
     if isinstance(config, zoo.BaselineConfig):
-        return f"{config.what} that classifies images"
+        return (
+            f"{config.what} that classifies {'clouds of points' if config.of_points else 'images'}"
+        )
     modalities = {
         zoo.TokensConfig: "text",
         zoo.AudioConfig: "audio",

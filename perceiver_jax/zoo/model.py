@@ -307,7 +307,8 @@ def count(tree: Params | State) -> int:
 
 def _example_inputs(config: ModelConfig, batch_size: int) -> tuple:
     if isinstance(config, BaselineConfig):
-        return (_struct(batch_size, *config.shape, config.channels),)
+        size = (math.prod(config.shape),) if config.of_points else config.shape
+        return (_struct(batch_size, *size, config.channels),)
     preprocessor = config.preprocessor
     if isinstance(preprocessor, TokensConfig):
         shape = (batch_size, preprocessor.length)

@@ -80,6 +80,12 @@ _MODELS: Mapping[str, Callable[[], ModelConfig]] = {
     "baseline_vit_b16": baselines.vit_b16,
     "baseline_vit_b16_fourier": partial(baselines.vit_b16, fourier=True),
     "baseline_transformer_64": baselines.transformer_64,
+    "baseline_modelnet40_resnet50": baselines.modelnet40_resnet50,
+    **{
+        f"baseline_modelnet40_vit_b{n}": partial(baselines.modelnet40_vit_b, n)
+        for n in (2, 4, 8, 16)
+    },
+    "baseline_modelnet40_transformer_44": baselines.modelnet40_transformer_44,
 }
 
 

@@ -1,9 +1,9 @@
-"""The networks that the Perceiver is compared with (Perceiver, Tables 1 and 2).
+"""The networks that the Perceiver is compared with (Perceiver, Tables 1, 2 and 4).
 
   conv_net.py     a small convolutional network, for images of a few pixels
   resnet.py       ResNet-50 and its like, Haiku's own
   transformer.py  ViT-B/16 and the 64 x 64 Transformer, of the Perceiver's layers
-  pixels.py       what they have in common: positions and the permutation of the pixels
+  pixels.py       what they have in common: positions, the permutation, points as pixels
 
 All are called as `make(config)(images, is_training=...)`, inside a Haiku transform.
 """
@@ -24,7 +24,7 @@ def make(config: BaselineConfig) -> Callable[..., jax.Array]:
     """Makes the modules of a baseline, inside a Haiku transform.
 
     Returns:
-      (images [b, y, x, c], *, is_training) -> logits [b, classes].
+      (images [b, y, x, c], or clouds [b, y * x, c], *, is_training) -> logits [b, classes].
 
     Raises:
       TypeError: no baseline has such a config.

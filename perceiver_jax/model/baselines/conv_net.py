@@ -28,7 +28,7 @@ class ConvNet(hk.Module):
     name: str | None = None
 
     def __call__(self, images: jax.Array, *, is_training: bool = False) -> jax.Array:
-        """Maps images [b, y, x, c] to logits [b, classes]."""
+        """Maps images [b, y, x, c], or clouds [b, y * x, c], to logits [b, classes]."""
         del is_training
         config = self.config
         x = pixels.positioned(config, pixels.read(config, images)).dense()

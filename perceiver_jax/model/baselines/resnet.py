@@ -41,6 +41,7 @@ class ResNetConfig(pixels.BaselineConfig):
     batch_norm_decay: float = 0.9  # Of the running statistics, a step.
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.depth not in hk.nets.ResNet.CONFIGS:
             known = ", ".join(map(str, hk.nets.ResNet.CONFIGS))
             raise ValueError(f"depth={self.depth} must be one of {known}.")
@@ -71,7 +72,7 @@ class ResNet:
         )
 
     def __call__(self, images: jax.Array, *, is_training: bool = False) -> jax.Array:
-        """Maps images [b, y, x, c] to logits [b, classes]."""
+        """Maps images [b, y, x, c], or clouds [b, y * x, c], to logits [b, classes]."""
         config = self.config
         x = pixels.positioned(config, pixels.read(config, images)).dense()
         with hk.custom_getter(_kernels_as_inputs), hk.intercept_methods(_executed):

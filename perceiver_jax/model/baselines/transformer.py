@@ -38,6 +38,7 @@ class TransformerConfig(pixels.BaselineConfig):
     attention: Route = "auto"  # How attentions are computed; changes results by rounding only.
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_route(self.attention)
         for name in ("patch_size", "num_layers", "num_heads", "widening_factor"):
             if getattr(self, name) < 1:
@@ -46,6 +47,11 @@ class TransformerConfig(pixels.BaselineConfig):
             raise ValueError(
                 f"token_channels={self.token_channels} is not divisible by "
                 f"num_heads={self.num_heads}."
+            )
+        if self.of_points and self.resize_to is not None:
+            raise ValueError(
+                f"resize_to={self.resize_to} has no meaning with of_points: neighbours in the "
+                "grid are so by chance, and their mean is no point of the cloud."
             )
         if any(new > old for new, old in zip(self.grid, self.shape, strict=True)):
             raise ValueError(
@@ -76,7 +82,7 @@ class Transformer(hk.Module):
     name: str | None = None
 
     def __call__(self, images: jax.Array, *, is_training: bool = False) -> jax.Array:
-        """Maps images [b, y, x, c] to logits [b, classes]."""
+        """Maps images [b, y, x, c], or clouds [b, y * x, c], to logits [b, classes]."""
         del is_training  # There is no dropout.
         with choosing(self.config.attention):
             return self._logits(images)

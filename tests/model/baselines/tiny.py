@@ -40,4 +40,15 @@ SET = TransformerConfig(
     pooling="mean",
     learned_positions=False,
 )
-ALL = {"conv_net": CONV_NET, "resnet": RESNET, "vit": VIT, "set": SET}
+# Points in a grid of 4 x 6.
+OF_POINTS = TransformerConfig(
+    (4, 6),
+    num_classes=3,
+    position=FourierConfig(2, max_resolution=(5, 6, 7)),
+    of_points=True,
+    patch_size=2,
+    num_layers=2,
+    token_channels=10,
+    num_heads=2,
+)
+ALL = {"conv_net": CONV_NET, "resnet": RESNET, "vit": VIT, "set": SET, "points": OF_POINTS}
