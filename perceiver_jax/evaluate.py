@@ -1,11 +1,13 @@
 """Evaluates a checkpoint: `python -m perceiver_jax.evaluate --workdir=DIR`.
 
-  --workdir=DIR                               the newest checkpoint of a run
+  --workdir=DIR                               the newest checkpoint of a run, or with
+                                              evaluation.select=test the best one
   --workdir=DIR --step=400                    an earlier one
   --workdir=DIR --step=best                   the best one that there is, by the run's evaluations
   --config=FILE.py --checkpoint=PATH          weights of any format, on an experiment's data
 
 Prints one line of JSON: {"name": ..., "step": ..., "split": ..., "examples": ..., "loss": ...}.
+Without --step, "select" says of a run which of the two it was: "last", or "test".
 """
 
 import json
@@ -36,7 +38,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "step",
         None,
-        'The checkpoint to evaluate: its step, or "best"; the newest one if not given.',
+        'The checkpoint to evaluate: its step, or "best". If not given, the newest one, or the '
+        "best one if the run has evaluation.select=test.",
     )
     flags.DEFINE_string(
         "split", None, "The split to evaluate; the one of the experiment's config if not given."

@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 
 from perceiver_jax.atomic import replacing
+from perceiver_jax.data.points import views
 from perceiver_jax.errors import require
 from perceiver_jax.infer.attention_maps import Row, upsample
 
 _COLOURS = "magma"
 _ROW = 64  # Bytes in a line of text.
 _DPI = 120
+_SIDES = 3  # Views of a cloud beside each other.
+_VIEW = 240  # Pixels of a view's side,
+_VIEW_DPI = 170  # and the dots per inch at which it has about as many in the picture.
 _LARGEST = 16384  # Pixels of the longer side of a picture.
 _MASK, _MASK_PLAIN, _OTHER = "\u25a2", "_", "\u00b7"
 _SCALES = "each map on a scale of its own"
@@ -168,27 +172,45 @@ def draw_audio(
 def draw_points(
     path: Path,
     points: np.ndarray,  # [m, 3]
-    rows: Sequence[Sequence[Row]],  # Maps [m].
+    rows: Sequence[Sequence[Row]],  # Maps [m]; the first of each line is the mean of latents.
+    *,
+    title: str = "",
 ) -> None:
     """Draws a cloud of points, coloured by how much was read of them, a line for each of `rows`.
 
-    Every map has its own scale of colours, from 0 to its largest value.
+    The first map of a line from the front, the side and obliquely above, the others from above; on
+    top, the cloud itself. Every map has its own scale of colours, from 0 to what 1 in 200 points
+    exceeds, and near points hide those behind them.
+
+    Args:
+      path: the picture to write.
+      points: what the model saw, z up.
+      rows: the maps.
+      title: a line on top.
     """
     plt = _pyplot()
-    columns = len(rows[0])
-    figure = plt.figure(figsize=(2.4 * columns, 2.6 * len(rows)), layout="constrained")
-    cells = (row for line in rows for row in line)
-    for number, (label, weights) in enumerate(cells, start=1):
-        axis = figure.add_subplot(len(rows), columns, number, projection="3d")
-        order = np.argsort(weights)  # What was read most is drawn last, on top.
-        x, y, z = points[order].T
-        axis.scatter(x, y, z, c=weights[order], cmap=_COLOURS, s=4, vmin=0)
-        axis.set_box_aspect((1, 1, 1))
-        for which in ("x", "y", "z"):
-            axis.tick_params(axis=which, labelbottom=False, labelleft=False, labelright=False)
-        axis.set_title(label.replace(": ", "\n"), fontsize=8)
+    columns = _SIDES + len(rows[0]) - 1
+    figure = plt.figure(figsize=(1.5 * columns, 1.7 * (1 + len(rows)) + 0.4), layout="constrained")
+    grid = figure.add_gridspec(1 + len(rows), columns)
+    shown = views.three(points, size=_VIEW)
+    _draw_view(figure.add_subplot(grid[0, :_SIDES]), shown, "input")
+    for number, (mean, *latents) in enumerate(rows, start=1):
+        axis = figure.add_subplot(grid[number, :_SIDES])
+        _draw_view(axis, views.three(points, mean.weights, size=_VIEW), mean.label)
+        for column, (label, weights) in enumerate(latents, start=_SIDES):
+            axis = figure.add_subplot(grid[number, column])
+            shown = views.view(points, weights, size=_VIEW)
+            _draw_view(axis, shown, label.partition(": ")[2])
+    if title:
+        figure.suptitle(title, fontsize=10)
     figure.supxlabel(_SCALES, fontsize=7)
-    _save(figure, path)
+    _save(figure, path, dpi=_VIEW_DPI)
+
+
+def _draw_view(axis: Any, picture: np.ndarray, label: str) -> None:
+    axis.imshow(picture)
+    axis.set_axis_off()
+    axis.set_title(label, fontsize=8)
 
 
 def _pyplot() -> Any:

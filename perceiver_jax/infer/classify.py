@@ -1,4 +1,7 @@
-"""Images to class names: `classify`; and models at other resolutions: `interpolate_positions`."""
+"""Images, or clouds of points, to class names: `classify`.
+
+And models at other resolutions: `interpolate_positions`.
+"""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -18,7 +21,7 @@ _TABLE = "trainable_position_encoding"
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """A class that an image may show."""
+    """A class that an image may show, or that a cloud may be of."""
 
     name: str
     index: int
@@ -27,21 +30,22 @@ class Prediction:
 
 def classify(
     loaded: LoadedModel,
-    images: Iterable[np.ndarray],  # Each [y, x, c], as `images.prepare` makes them.
+    images: Iterable[np.ndarray],  # Each [y, x, c], as `images.prepare` makes them; see below.
     *,
     top_k: int = 5,
     batch_size: int = 8,
 ) -> list[tuple[Prediction, ...]]:
-    """Names what images show.
+    """Names what images show, or clouds of points.
 
     Args:
-      loaded: an image classifier.
-      images: all of one size.
+      loaded: a classifier.
+      images: for a classifier of images, all of one size; for one of clouds, [n, 3] each, as
+        `clouds.read_cloud` reads them, of any number of points that the model takes.
       top_k: how many classes to name for each; at most all.
-      batch_size: how many images to compute at a time.
+      batch_size: how many to compute at a time, of one size.
 
     Returns:
-      For each image its `top_k` classes, the most probable first.
+      For each its `top_k` classes, the most probable first.
 
     Raises:
       ModelError: the images do not fit the model.
@@ -83,11 +87,12 @@ def _logits(
     loaded: LoadedModel, images: Iterable[np.ndarray], batch_size: int
 ) -> Iterator[np.ndarray]:
     """Yields the logits [at most batch_size, classes] of batches of images."""
-    compiled_for = 0
+    compiled_for: dict[tuple[int, ...], int] = {}  # Images at a time, by the shape of one.
     for batch in batches(images, batch_size):
-        # The last batch is filled up to the size of those before it, to compile nothing twice.
-        filled = np.stack([*batch, *[batch[-1]] * (compiled_for - len(batch))])
-        compiled_for = len(filled)
+        # A smaller batch is filled up to the size of those before it, to compile nothing twice.
+        shape = np.shape(batch[0])
+        filled = np.stack([*batch, *[batch[-1]] * (compiled_for.get(shape, 0) - len(batch))])
+        compiled_for[shape] = len(filled)
         logits = np.asarray(loaded.apply(filled))
         if logits.ndim != 2:
             raise ModelError(f"a classifier gives one row an image; got shape {logits.shape}.")
@@ -95,11 +100,14 @@ def _logits(
 
 
 def batches(items: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    """Yields lists of `size` items, the last one possibly shorter."""
+    """Yields lists of `size` items of one shape; the last of each shape may be shorter."""
     if size < 1:
         raise ValueError(f"batch_size={size} must be at least 1.")
     batch: list[np.ndarray] = []
     for item in items:
+        if batch and np.shape(item) != np.shape(batch[0]):
+            yield batch
+            batch = []
         batch.append(item)
         if len(batch) == size:
             yield batch

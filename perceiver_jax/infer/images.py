@@ -17,6 +17,7 @@ from perceiver_jax.data.images.decode import to_rgb
 from perceiver_jax.data.images.normalize import denormalize, normalize
 from perceiver_jax.data.images.resize import resize_uint8
 from perceiver_jax.errors import DataError, ModelError, require
+from perceiver_jax.infer.files import find_files
 
 __all__ = [
     "MEAN",
@@ -91,35 +92,7 @@ def find_images(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
     from PIL import Image
 
     known = {suffix.lower() for suffix in Image.registered_extensions()}
-    found: list[Path] = []
-    notes: list[str] = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise DataError(f"there is no file or folder {path}.")
-        if not path.is_dir():
-            found.append(path)
-            continue
-        files = sorted(
-            file
-            for file in path.rglob("*")
-            if file.is_file()
-            and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        )
-        images = [file for file in files if file.suffix.lower() in known]
-        if not images:
-            rest = f"only {_count(len(files), 'other file')}" if files else "nor any other file"
-            raise DataError(f"the folder {path} has no image, {rest}.")
-        if len(images) < len(files):
-            others = [file.name for file in files if file.suffix.lower() not in known]
-            shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-            are = "that is no image" if len(others) == 1 else "that are no images"
-            notes.append(f"{path}: skipped {_count(len(others), 'file')} {are} ({shown})")
-        found += images
-    return found, notes
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return find_files(paths, known, "image", "images")
 
 
 def centre_crop(

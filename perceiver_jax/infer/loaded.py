@@ -212,7 +212,7 @@ def tasks_of(config: zoo.ModelConfig) -> tuple[str, ...]:
         "masked language model": ("fill_mask", "attention"),
         "text classifier": ("attention",),
         "audio classifier": ("attention",),
-        "point cloud classifier": ("attention",),
+        "point cloud classifier": ("classify", "attention"),
         "optical flow model": ("flow",),
         "multimodal autoencoder": ("autoencode",),
     }

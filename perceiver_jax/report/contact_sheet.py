@@ -27,7 +27,8 @@ from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.state import batch_key
 
 MOST = 64  # Examples shown.
-LARGEST = 224  # Pixels of a picture's longer side; what is larger is scaled down ...
+LARGEST = 224  # Pixels of a picture's shorter side; what is larger is scaled down ...
+LONGEST = 3 * LARGEST  # Pixels of its longer side.
 SMALLEST = 96  # ... and what is less than half of this is enlarged.
 
 _COLUMNS = 8  # At most.
@@ -149,7 +150,7 @@ def _as_rgb(picture: np.ndarray, data: Any) -> np.ndarray:  # uint8 [y, x, 1 or 
 def _sized(picture: np.ndarray) -> np.ndarray:  # uint8 [y, x, 3]
     factor = max(SMALLEST // max(picture.shape[:2]), 1)
     picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
-    return np.rint(scaled_down(picture, LARGEST)).astype(np.uint8)
+    return np.rint(scaled_down(picture, LARGEST, LONGEST)).astype(np.uint8)
 
 
 def draw(path: Path, shown: Sequence[Shown], title: str) -> None:
@@ -168,11 +169,14 @@ def draw(path: Path, shown: Sequence[Shown], title: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = min(math.ceil(math.sqrt(len(shown))), _COLUMNS)
+    tallest = max(each.picture.shape[0] for each in shown)
+    widest = max(each.picture.shape[1] for each in shown)
+    # As many rows as columns, and of wide pictures more, so that the sheet is no band.
+    columns = min(math.ceil(math.sqrt(len(shown) * min(tallest / widest, 1))), _COLUMNS)
     rows = -(-len(shown) // columns)
     lines = max(len(each.caption) for each in shown)
-    cell_height = max(each.picture.shape[0] for each in shown) + lines * _LINE + _GAP
-    cell_width = max(SMALLEST, *(each.picture.shape[1] for each in shown)) + _GAP
+    cell_height = tallest + lines * _LINE + _GAP
+    cell_width = max(SMALLEST, widest) + _GAP
     top = 2 * _GAP + _LINE
     height, width = top + rows * cell_height, max(columns * cell_width + _GAP, _NARROWEST)
     sheet = np.full((height, width, 3), 255, np.uint8)

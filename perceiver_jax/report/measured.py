@@ -174,6 +174,8 @@ def _measure(run: Run, table: ResultTable | None, *remarks: str) -> Measurement:
     has_checkpoint = step is not None and (run.path / "checkpoints" / str(step)).is_dir()
     if value is not None and not has_checkpoint:
         said.append("the checkpoint that was evaluated is not there any more")
+    if run.is_selected:
+        said.append(f"selected by test score, the best of {len(run.eval_entries):,} evaluations")
     left_out = result.get("left_out", 0)
     examples = None if run.final is None else result["examples"] - left_out
     if left_out:

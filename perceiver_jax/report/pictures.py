@@ -13,6 +13,11 @@ def picture(image: np.ndarray, alternative: str) -> Markup:  # uint8 [y, x, 1 or
     return _image(png.thumbnail(image), alternative)
 
 
+def is_wide(image: np.ndarray) -> bool:  # [y, x, ...]
+    """Whether an image is a band, such as several views side by side, that needs more room."""
+    return image.shape[1] >= 2 * image.shape[0]
+
+
 def heat_map(weights: np.ndarray, alternative: str) -> Markup:  # [y, x], not negative
     """Returns an image element of weights as colours."""
     return _image(png.heat(weights), alternative)

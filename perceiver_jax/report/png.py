@@ -6,14 +6,10 @@ import zlib
 
 import numpy as np
 
-LARGEST = 112  # Pixels of the longer side; what is larger is scaled down.
+from perceiver_jax.colours import magma, shares_of_most
 
-# Twelve colours of Matplotlib's magma (public domain), evenly spaced from none to most.
-_MAGMA = np.array([
-    (0, 0, 4), (15, 11, 46), (45, 17, 96), (80, 18, 123), (114, 31, 129), (149, 44, 128),
-    (184, 55, 121), (218, 70, 107), (243, 104, 93), (252, 148, 105), (254, 196, 140),
-    (252, 253, 191),
-], np.float64)  # fmt: skip
+LARGEST = 112  # Pixels of the shorter side; what is larger is scaled down.
+LONGEST = 3 * LARGEST  # Pixels of the longer side: several views side by side keep theirs.
 
 
 def data_uri(image: np.ndarray) -> str:  # uint8 [y, x, 1 or 3]
@@ -48,9 +44,19 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
 
 
-def scaled_down(image: np.ndarray, largest: int = LARGEST) -> np.ndarray:
-    """Returns [y, x, ...] with at most `largest` pixels a side: means of whole blocks, as float."""
-    block = -(-max(image.shape[:2]) // largest)
+def scaled_down(image: np.ndarray, largest: int, longest: int | None = None) -> np.ndarray:
+    """Makes an image smaller where it is large: means of whole blocks of pixels.
+
+    Args:
+      image: [y, x, ...].
+      largest: pixels of the shorter side, at most.
+      longest: those of the longer side; None: `largest` too.
+
+    Returns:
+      [y', x', ...], as float.
+    """
+    shorter, longer = sorted(image.shape[:2])
+    block = max(-(-shorter // largest), -(-longer // (longest or largest)))
     if block == 1:
         return image.astype(np.float64)
     height, width = (-(-size // block) * block for size in image.shape[:2])
@@ -63,14 +69,9 @@ def scaled_down(image: np.ndarray, largest: int = LARGEST) -> np.ndarray:
 
 def thumbnail(image: np.ndarray) -> np.ndarray:  # uint8 [y, x, 1 or 3]
     """Returns an image small enough for a page, uint8."""
-    return np.rint(scaled_down(image)).astype(np.uint8)
+    return np.rint(scaled_down(image, LARGEST, LONGEST)).astype(np.uint8)
 
 
 def heat(weights: np.ndarray) -> np.ndarray:  # [y, x], not negative
     """Returns weights as colours, uint8 [y, x, 3]: from 0 to what 1 in 200 exceeds."""
-    weights = scaled_down(weights, 64)
-    brightest = np.quantile(weights, 0.995)
-    at = np.clip(weights / brightest if brightest > 0 else weights, 0, 1) * (len(_MAGMA) - 1)
-    grid = np.arange(len(_MAGMA))
-    colours = [np.interp(at, grid, _MAGMA[:, channel]) for channel in range(3)]
-    return np.rint(np.stack(colours, axis=-1)).astype(np.uint8)
+    return magma(shares_of_most(scaled_down(weights, 64)))

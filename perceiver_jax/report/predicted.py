@@ -51,7 +51,10 @@ class Predicted:
 
 
 class RunModel:
-    """The newest checkpoint of a run that can be read; loaded when it is first needed."""
+    """The newest checkpoint of a run that can be read; loaded when it is first needed.
+
+    Where the result was selected by test score, the checkpoint that was, if it is there.
+    """
 
     def __init__(self, run: Run, limits: Limits):
         self.run = run
@@ -115,8 +118,12 @@ class RunModel:
         steps = steps_in(self.run.path / "checkpoints")
         if not steps:
             raise NotShown("there is no checkpoint yet")
+        steps.reverse()
+        selected = self.run.result.get("step") if self.run.is_selected else None
+        if selected in steps:
+            steps = [selected, *(step for step in steps if step != selected)]
         failures = []
-        for step in reversed(steps):
+        for step in steps:
             try:
                 return step, load(self.run.path / "checkpoints" / str(step))
             except UserError as error:

@@ -13,6 +13,7 @@ from perceiver_jax.errors import CheckpointError
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.environment import read_starts
 from perceiver_jax.train.metrics import read_metrics
+from perceiver_jax.train.result import chosen, selected_by
 from perceiver_jax.train.workdir import read_config
 
 Entry = dict[str, Any]  # A line of metrics.jsonl.
@@ -47,10 +48,20 @@ class Run:
 
     @property
     def result(self) -> Entry:
-        """The final metrics, or those of the last evaluation; empty where there is none."""
+        """The final metrics, or those of the evaluation that would be; empty where there is none.
+
+        That is the last one so far, or the best if the result is to be selected by test score.
+        """
         if self.final is not None:
             return self.final
-        return self.eval_entries[-1] if self.eval_entries else {}
+        return {**(chosen(self.config, self.entries)[0] or {})}
+
+    @property
+    def is_selected(self) -> bool:
+        """Whether the result was, or so far would be, selected by test score."""
+        if self.final is not None:
+            return selected_by(self.final) == "test"
+        return chosen(self.config, self.entries)[1] == "test"
 
     @property
     def last_time(self) -> float | None:
@@ -61,7 +72,7 @@ class Run:
         """How long the run is to be; None where its data cannot be opened to find out."""
         trainer = self.config.trainer
         if self.final is not None:
-            return self.final["step"]
+            return max(self.step, self.final["step"])  # The result may be that of an earlier step.
         if trainer.num_steps is not None:
             return trainer.num_steps
         try:

@@ -94,11 +94,16 @@ td:has(>.bar){white-space:nowrap}
 .picture{display:block;width:100%;height:auto;border-radius:6px;background:#000}
 .picture.pixels{image-rendering:pixelated}
 .card .picture{margin-bottom:5px;aspect-ratio:1;object-fit:contain}
+.cards.wide,.by-class{grid-template-columns:repeat(auto-fill,minmax(min(100%,250px),1fr))}
+.cards.wide .picture{aspect-ratio:auto}
+.by-class{display:grid;gap:10px 18px}.by-class>div{min-width:0;overflow-wrap:anywhere}
+.strip{display:grid;gap:4px;grid-template-columns:repeat(4,minmax(0,1fr));align-items:start}
+.strip.wide{grid-template-columns:minmax(0,1fr)}
 .said{color:rgb(var(--bad));font-weight:600}.is{color:rgb(var(--good));font-weight:600}
 .maps{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr));gap:22px 34px}
 .map-row{display:grid;gap:6px;grid-template-columns:repeat(6,minmax(0,1fr));align-items:start;
  margin-bottom:4px;font-size:11.5px;line-height:1.3;color:var(--soft)}
-.map-row figure{text-align:center}
+.map-row figure{text-align:center}.map-row .wide{grid-column:span 3}
 .row-name{font-size:12.5px;color:var(--soft);margin:8px 0 3px}
 .maps h3{margin:0 0 6px;color:var(--text)}
 .facts{display:grid;grid-template-columns:max-content 1fr;gap:3px 18px;margin:0;font-size:14px}

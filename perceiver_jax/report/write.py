@@ -17,6 +17,7 @@ from perceiver_jax.report.sections import (
     configuration,
     curves,
     environment,
+    examples,
     mistakes,
     results,
     starting_weights,
@@ -29,8 +30,8 @@ COMPARISON_FILE = "comparison.html"
 
 # Modules with a TITLE and a `render(context)`, in the order in which they stand on the page.
 SINGLE: tuple[ModuleType, ...] = (
-    summary, results, curves, classes, mistakes, attention, starting_weights, configuration,
-    throughput, environment,
+    summary, results, curves, classes, mistakes, examples, attention, starting_weights,
+    configuration, throughput, environment,
 )  # fmt: skip
 COMPARISON: tuple[ModuleType, ...] = (results, curves, configuration, throughput, environment)
 

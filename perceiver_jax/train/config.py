@@ -235,6 +235,25 @@ class ProfileConfig:
             )
 
 
+# Which evaluation is the result: that of the last step, or the best one on the test split.
+Select = Literal["last", "test"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """Which of a run's evaluations is its result; it changes nothing of what is learned.
+
+    "test" is what Perceiver's Table 4 does, "by test score". Such a result is the best of many on
+    the examples that it is reported on, and so flatters the model: compare it with no other kind.
+    """
+
+    select: Select = "last"  # The last one, or the best one by `trainer.keep.metric`.
+
+    def __post_init__(self) -> None:
+        if self.select not in ("last", "test"):
+            raise ConfigError(f"evaluation.select={self.select!r} must be 'last' or 'test'.")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
     """One experiment: a model, what it learns, from what, and how."""
@@ -253,6 +272,7 @@ class ExperimentConfig:
     interpolate_positions: bool = False  # Stretches learned positions to the model's image size.
     frozen: tuple[str, ...] = ()  # Parts that do not train.
     learning_rates: tuple[str, ...] = ()  # PATTERN=FACTOR: parts that train slower, or faster.
+    evaluation: EvaluationConfig = EvaluationConfig()  # Which evaluation is the result.
     profile: ProfileConfig = ProfileConfig()  # Which steps are traced, if any.
     paper: PaperResult | None = None  # The paper's result to compare with, shown in the report.
 
@@ -272,6 +292,38 @@ class ExperimentConfig:
                 )
         for text in self.learning_rates:
             parse_rate(text)
+        if self.evaluation.select == "test":
+            _check_selection(self.trainer)
+
+
+def _check_selection(trainer: TrainerConfig) -> None:
+    """Checks that there is something to choose by test score, and that its weights are kept.
+
+    Raises:
+      ConfigError: there is not, or they are not.
+    """
+    every, saved = trainer.eval_every, trainer.checkpoint_every
+    if trainer.eval_split != "test":
+        raise ConfigError(
+            "config.evaluation.select=test chooses by the score on the split 'test', and "
+            f"trainer.eval_split={trainer.eval_split!r} is what is evaluated. Evaluate 'test', or "
+            "select=last."
+        )
+    if every is None:
+        raise ConfigError(
+            "config.evaluation.select=test has nothing to choose from: trainer.eval_every=none "
+            f"evaluates at the end only. Set it, for example to checkpoint_every={saved}."
+        )
+    if every % saved:
+        raise ConfigError(
+            "config.evaluation.select=test needs the weights of every evaluation: "
+            f"trainer.eval_every={every} must be a multiple of checkpoint_every={saved}."
+        )
+    if trainer.keep.best < 1:
+        raise ConfigError(
+            "config.evaluation.select=test needs the best checkpoint to be kept: "
+            f"trainer.keep.best={trainer.keep.best} must be at least 1."
+        )
 
 
 # Fields that change what is written or how fast, never what is learned. A work directory may go
@@ -279,6 +331,7 @@ class ExperimentConfig:
 NEUTRAL_FIELDS = (
     "name",
     "paper",
+    "evaluation",
     "trainer.eval_batch_size",
     "trainer.log_every",
     "trainer.eval_every",

@@ -15,9 +15,10 @@ from perceiver_jax.errors import CheckpointError
 from perceiver_jax.tasks.base import Mean
 from perceiver_jax.train.agreement import AllProcesses, on_process_zero
 from perceiver_jax.train.assemble import Parts, assemble
-from perceiver_jax.train.config import ExperimentConfig
+from perceiver_jax.train.config import ExperimentConfig, Select
 from perceiver_jax.train.initial import initial_state
 from perceiver_jax.train.mesh import put_batch
+from perceiver_jax.train.result import selected_checkpoint
 from perceiver_jax.train.retention import best_checkpoint
 from perceiver_jax.train.state import Model, TrainState
 from perceiver_jax.train.step import EvalStep
@@ -88,14 +89,16 @@ def evaluate_checkpoint(
 
     Args:
       workdir: the run's work directory; it is not changed, and the run may go on meanwhile.
-      step: which checkpoint; None is the newest, "best" the best one by the evaluations that the
-        run has done and by the metric of `trainer.keep`.
+      step: which checkpoint; None is the newest, or with `evaluation.select=test` the best; "best"
+        is the best one by the evaluations that the run has done and by the metric of
+        `trainer.keep`.
       split: which split; None is the one that the run evaluates.
       model: used in place of the one that the config describes.
       report: takes messages for the user.
 
     Returns:
-      "name", "step", "split", "examples" and the metrics.
+      "name", "step", "split", "examples" and the metrics; without `step` also "select", which
+      says whether the checkpoint is the "last" or was selected by its score on "test".
 
     Raises:
       UserError: no such run, checkpoint or split.
@@ -109,10 +112,18 @@ def evaluate_checkpoint(
     )
     try:
         abstract = parts.state.abstract()
+        selected: dict[str, Select] = {}
+        # The run may go on meanwhile: two processes that look could find two answers.
         if step == "best":
-            # The run may go on meanwhile: two processes that look could find two answers.
             best = on_process_zero(lambda: best_checkpoint(config, Path(workdir), store.steps()))
             step = best
+        elif step is None:
+            if config.evaluation.select == "test":
+                chosen = on_process_zero(
+                    lambda: selected_checkpoint(config, Path(workdir), store.steps(), report)
+                )
+                step = chosen
+            selected["select"] = "last" if step is None else "test"
         if step is not None:
             state = store.restore(step, abstract)
         else:
@@ -128,6 +139,7 @@ def evaluate_checkpoint(
     return {
         "name": config.name,
         "step": step,
+        **selected,
         **_evaluate_split(parts, state, split, source, report),
     }
 

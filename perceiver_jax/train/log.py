@@ -19,6 +19,7 @@ from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.meter import Meter, Speed
 from perceiver_jax.train.metrics import MetricsFile
 from perceiver_jax.train.progress import Progress
+from perceiver_jax.train.result import selected_by
 from perceiver_jax.train.step import MUST_BE_FINITE, TAKEN, Metrics
 from perceiver_jax.train.workdir import Workdir
 from perceiver_jax.train.writers import Writers
@@ -252,13 +253,15 @@ def write_run_report(workdir: Workdir) -> None:
 
 
 def print_result(
-    config: ExperimentConfig, workdir: Workdir, final: Mapping[str, Any], took: str
+    config: ExperimentConfig, workdir: Workdir, final: Mapping[str, Any], num_steps: int, took: str
 ) -> None:
     """Says how a run has ended."""
     headline = config.task.headline
-    lines = [f"done        {config.name}, {final['step']:,} steps{took}"]
+    lines = [f"done        {config.name}, {num_steps:,} steps{took}"]
     if headline.metric in final:
         label = f"{final['split']} {headline.title}"
+        if selected_by(final) == "test":
+            label += f" of step {final['step']:,}, selected by test score"
         lines.append(
             f"{label}  {headline.show(final[headline.metric])}   "
             f"(loss {final['loss']:.4f}, {final['examples']:,} examples{_left_out(final)})"

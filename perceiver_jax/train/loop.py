@@ -13,7 +13,8 @@ what evaluations found, and only when the save is done.
 A checkpoint of step s is therefore written after the log entries up to s, and before the
 evaluation at s. A restart cuts metrics.jsonl back to s, repeats the evaluation at s if it is due
 and missing, and goes on with step s + 1. What happens at a step depends on (config, seed, step)
-alone, so the state, and the file but for its timing, end up as if nothing had happened.
+alone, so the state, and the file but for its timing, end up as if nothing had happened. The result
+is one of the evaluations in that file (train/result.py), so it does as well.
 """
 
 import os
@@ -27,7 +28,7 @@ from perceiver_jax import config as config_lib
 from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.data.loader import CorruptCount, Shard, eval_batches, train_batches
 from perceiver_jax.train import diverged, memory, writers
-from perceiver_jax.train.agreement import AllProcesses, StopAgreement
+from perceiver_jax.train.agreement import AllProcesses, StopAgreement, on_process_zero
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.environment import record_start
@@ -45,10 +46,11 @@ from perceiver_jax.train.log import (
 )
 from perceiver_jax.train.mesh import hand_over
 from perceiver_jax.train.meter import Meter
-from perceiver_jax.train.metrics import MetricsFile
+from perceiver_jax.train.metrics import MetricsFile, read_metrics
 from perceiver_jax.train.model_flops import devices_peak, step_flops
 from perceiver_jax.train.profiler import Profiler, annotated
 from perceiver_jax.train.progress import Progress, format_seconds
+from perceiver_jax.train.result import result, selected_by
 from perceiver_jax.train.retention import Retention
 from perceiver_jax.train.state import Model, TrainState
 from perceiver_jax.train.step import Metrics
@@ -67,7 +69,8 @@ def train(
     Args:
       config: the experiment.
       workdir: where checkpoints and metrics go; where a run of the same experiment left off, it
-        goes on from its newest checkpoint, and where one is complete, its result is returned.
+        goes on from its newest checkpoint, and where one is complete, its result is returned,
+        chosen anew from its evaluations if `evaluation.select` has changed.
       model: used in place of the one that `config.model` describes.
       on_step: called with the number of steps done, after each.
 
@@ -86,18 +89,43 @@ def train(
         if final is None:
             started = time.monotonic()
             with memory.explained():
-                final, first_step = _train(config, claimed, model, on_step)
-            took = _took(first_step, final["step"], time.monotonic() - started)
+                final, first_step, num_steps = _train(config, claimed, model, on_step)
+            took = _took(first_step, num_steps, time.monotonic() - started)
         else:
+            final, num_steps = _chosen_anew(config, claimed, final)
             took = " in an earlier run; delete the work directory to train again"
         # Here, where the memory of the state is free again; and where a kill left none.
         if config.trainer.report and (ended_now or not claimed.report_path.exists()):
             write_run_report(claimed)
         if AllProcesses().primary:
-            print_result(config, claimed, final, took)
+            print_result(config, claimed, final, num_steps, took)
         return final
     finally:
         claimed.close()
+
+
+def _chosen_anew(
+    config: ExperimentConfig, workdir: Workdir, final: dict[str, Any]
+) -> tuple[dict[str, Any], int]:
+    """Returns the result of a complete run, and its number of steps.
+
+    If it was chosen by something else than the config says, it is chosen again, and written.
+    """
+
+    def choose() -> tuple[dict[str, Any], int]:
+        entries = read_metrics(workdir.metrics_path)
+        num_steps = max((entry["step"] for entry in entries), default=final["step"])
+        if selected_by(final) == config.evaluation.select:
+            return final, num_steps
+        new = result(config, entries, examples=final["examples"], num_params=final["num_params"])
+        if new != final:
+            # First, so that none is left of another result if this process is killed in between.
+            workdir.report_path.unlink(missing_ok=True)
+            workdir.write_final_metrics(new)
+        return new, num_steps
+
+    new, num_steps = on_process_zero(choose)
+    return new, num_steps
 
 
 def _took(first_step: int, num_steps: int, seconds: float) -> str:
@@ -115,8 +143,8 @@ def _train(
     workdir: Workdir,
     model: Model | None,
     on_step: Callable[[int], None] | None,
-) -> tuple[dict[str, Any], int]:
-    """Returns the result, and the step at which this process began."""
+) -> tuple[dict[str, Any], int, int]:
+    """Returns the result, the step at which this process began, and the number of steps."""
     trainer = config.trainer
 
     # ---- Mesh, model, data, optimiser ------------------------------------------------------------
@@ -313,22 +341,14 @@ def _train(
     # ---- Result ----------------------------------------------------------------------------------
     final = None
     if writes:
-        entry = next(
-            entry
-            for entry in reversed(metrics_file.entries)
-            if entry["step"] == num_steps and entry["split"] == trainer.eval_split
+        final = result(
+            config,
+            metrics_file.entries,
+            examples=len(eval_source),
+            num_params=parts.model.num_params(),
         )
-        means = {name: v for name, v in entry.items() if name not in ("step", "split", "timing")}
-        final = {
-            "name": config.name,
-            "step": num_steps,
-            "split": trainer.eval_split,
-            "examples": len(eval_source),
-            "num_params": parts.model.num_params(),
-            **means,
-        }
     final = processes.agree(final)[0]
     if writes:
         draw_run_curves(config, workdir)
     workdir.write_final_metrics(final)
-    return final, first_step
+    return final, first_step, num_steps

@@ -4,7 +4,6 @@ import dataclasses
 import io
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,7 @@ from PIL import Image
 
 from perceiver_jax import zoo
 from perceiver_jax.checkpoints import native
-from perceiver_jax.errors import DataError
-from perceiver_jax.infer import classify, images, signal_files
+from perceiver_jax.infer import classify, images
 from perceiver_jax.infer.commands.report import Report
 from perceiver_jax.infer.progress import progress
 from tests import tiny_models
@@ -234,7 +232,7 @@ def test_attention_to_text(language_model, tmp_path):
     assert (tmp_path / "text-1.attention.png").is_file()
 
 
-def test_attention_to_sound_and_points(tmp_path):
+def test_attention_to_sound(tmp_path):
     wave = pytest.importorskip("wave")
     pytest.importorskip("av")
     with wave.open(str(tmp_path / "tone.wav"), "wb") as file:
@@ -243,42 +241,16 @@ def test_attention_to_sound_and_points(tmp_path):
         file.setframerate(48_000)
         tone = np.sin(np.arange(10) / 2) * 20_000
         file.writeframes(tone.astype("<i2").tobytes())
-    np.save(tmp_path / "cloud.npy", np.random.default_rng(0).normal(5, 3, (9, 3)))
-    base = tiny_models.classifier()
     sound = zoo.AudioConfig(12, 3, position=zoo.FourierConfig(num_bands=2))
-    points = zoo.PointsConfig(9, zoo.FourierConfig(2, max_resolution=(4, 4, 4)))
-    arguments = ("--task=attention", "--checkpoint=x", "--output=json", f"--out_dir={tmp_path}")
     result = predict(
-        *arguments,
+        *("--task=attention", "--checkpoint=x", "--output=json", f"--out_dir={tmp_path}"),
         tmp_path / "tone.wav",
         tmp_path / "nothing.wav",
-        model=loaded(dataclasses.replace(base, preprocessor=sound)),
+        model=loaded(dataclasses.replace(tiny_models.classifier(), preprocessor=sound)),
     )
     assert result.code == 1 and "10 samples" in result.err and "nothing.wav" in result.err
     assert result.records()[0]["grid"] == [4]
-    result = predict(
-        *arguments,
-        tmp_path / "cloud.npy",
-        model=loaded(dataclasses.replace(base, preprocessor=points)),
-    )
-    assert result.code == 0, result.err
-    assert result.records()[0]["grid"] == [9]
     assert Path(result.records()[0]["picture"]).is_file()
-
-
-def test_files_of_points(tmp_path):
-    path = tmp_path / "cloud.xyz"
-    path.write_text("0.5, 0, 0\n0 0 1\n0 1 0\n")
-    points = signal_files.read_points(path)
-    np.testing.assert_array_equal(points, [[0.5, 0, 0], [0, 0, 1], [0, 1, 0]])
-    path.write_text("10 0 0 7\n12 0 0 7\n11 2 0 7\n11 -2 0 7\n")  # Beyond [-1, 1].
-    points = signal_files.read_points(path)
-    np.testing.assert_allclose(points, [[-0.5, 0, 0], [0.5, 0, 0], [0, 1, 0], [0, -1, 0]])
-    for bad in ("1 2\n3 4\n", "", "a b c\n", "1 2 nan\n"):
-        path.write_text(bad)
-        with warnings.catch_warnings(), pytest.raises(DataError, match=r"cloud\.xyz"):
-            warnings.simplefilter("ignore")  # NumPy says that an empty file is empty.
-            signal_files.read_points(path)
 
 
 def run(*arguments):

@@ -65,7 +65,7 @@ def _look(page: Path, widths: tuple[int, ...], folder: Path) -> list[dict]:
 @pytest.mark.slow
 def test_nothing_is_cut_off_or_tiny(perceiver_run: Path, conv_run: Path, tmp_path: Path) -> None:
     comparison = write.write_comparison([perceiver_run, conv_run], tmp_path / "c.html")
-    for page, num_images in ((perceiver_run / "report.html", 12 + 4 * 6), (comparison, 0)):
+    for page, num_images in ((perceiver_run / "report.html", 12 + 10 * 4 + 4 * 6), (comparison, 0)):
         for found in _look(page, (320, 390, 1280), tmp_path):
             assert not found["scrolls"] and not found["cut"] and not found["small"]
             assert (found["broken"], found["images"]) == (0, num_images)

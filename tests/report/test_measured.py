@@ -91,6 +91,25 @@ def test_a_run_belongs_to_its_row_and_to_all_that_are_the_same(tmp_path: Path) -
     assert not comparison.elsewhere and not comparison.unreadable
 
 
+def test_a_result_selected_by_test_score_says_so(tmp_path: Path) -> None:
+    """And differs from a recipe that takes the last; as the last does from one that selects."""
+    by_test = config_lib.override(
+        experiment(paper=paper(recipe={"evaluation.select": "last"})),
+        {"evaluation.select": "test", "trainer.eval_every": 2, "trainer.checkpoint_every": 2},
+    )
+    write_run(tmp_path / "a", config=by_test, select="test")
+    last = experiment(paper=paper(recipe={"evaluation.select": "test"}))
+    write_run(tmp_path / "b", config=last)
+    (one,), (other,) = (
+        groups_of(measured.compare(TABLES, [tmp_path / name]))[0].measurements for name in "ab"
+    )
+    assert one.remarks == ("selected by test score, the best of 1 evaluations",)
+    assert one.differences == (Difference("evaluation.select", "last", "test"),)
+    assert other.remarks == () and other.differences == (
+        Difference("evaluation.select", "test", "last"),
+    )
+
+
 def test_seeds_are_one_group(tmp_path: Path) -> None:
     for seed, value in enumerate((0.5, 0.75, 0.25)):
         # The name and how often is logged change nothing of what is learned.

@@ -32,7 +32,10 @@ def test_large_images_are_means_of_blocks() -> None:
     expected = np.array([[2.5, 4.5], [10.5, 12.5], [16.5, 18.5]])[..., None]
     np.testing.assert_allclose(png.scaled_down(image, 3), expected)
     np.testing.assert_array_equal(png.scaled_down(image, 5), image)
-    assert png.thumbnail(np.zeros((1000, 300, 3), np.uint8)).shape == (112, 34, 3)
+    # Blocks as the shorter side needs them, and if that is not enough, as the longer one does.
+    assert png.thumbnail(np.zeros((300, 450, 3), np.uint8)).shape == (100, 150, 3)
+    assert png.thumbnail(np.zeros((1500, 300, 3), np.uint8)).shape == (300, 60, 3)
+    assert png.thumbnail(np.zeros((112, 336, 1), np.uint8)).shape == (112, 336, 1)
 
 
 def test_heat_goes_from_dark_to_bright() -> None:

@@ -24,8 +24,8 @@ from perceiver_jax.tasks import ClassificationConfig, Mean, ModelInputs
 from perceiver_jax.tasks.base import Batch
 from tests.report.runs import HOSTILE, Element, parse
 
-TITLES = ["Result", "Curves", "Confusion matrix", "Worst mistakes", "Attention", "Configuration",
-          "Throughput", "Environment"]  # fmt: skip
+TITLES = ["Result", "Curves", "Confusion matrix", "Worst mistakes", "Examples", "Attention",
+          "Configuration", "Throughput", "Environment"]  # fmt: skip
 
 
 def _titles(page: Element) -> list[str]:
@@ -34,6 +34,11 @@ def _titles(page: Element) -> list[str]:
 
 def _report(workdir: Path, out: Path, **options: Limits) -> Element:
     return parse(write.write_report(workdir, out, **options).read_text())
+
+
+def _pixels(image: Element) -> np.ndarray:
+    content = image.attributes["src"].partition(",")[2]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +120,29 @@ def test_mistakes_show_the_examples_that_they_are_about(page: Element) -> None:
         index = int(card.attributes["title"].removeprefix("example "))
         (said,), (label,) = card.all("span", "said"), card.all("span", "is")
         assert label.text() == str(source.labels[index]) != said.text()
-        content = card.all("img")[0].attributes["src"].partition(",")[2]
-        image = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
         shown = DigitsConfig().picture(source[index])[..., 0]
-        np.testing.assert_array_equal(image, shown)
+        np.testing.assert_array_equal(_pixels(card.all("img")[0]), shown)
         shares.append(float(card.text().rpartition("· ")[2].rstrip("%")))
     assert shares == sorted(shares) and 0 < shares[0] < 10
+
+
+def test_examples_of_every_class_lie_under_its_name(page: Element) -> None:
+    (shown,) = page.section("Examples").all("div", "by-class")
+    source = DigitsConfig().make_source("test")
+    for label, group in enumerate(shown.children):
+        assert isinstance(group, Element)
+        assert [each.text() for each in group.all("div", "row-name")] == [str(label)]
+        images = group.all("img")
+        indices = [int(each.attributes["alt"].rpartition(" ")[2]) for each in images]
+        # Four, evenly spaced from the first to the last.
+        places = np.flatnonzero(source.labels == label)
+        assert len(images) == 4 and (indices[0], indices[-1]) == (places[0], places[-1])
+        assert set(indices) <= set(places)
+        np.testing.assert_array_equal(
+            _pixels(images[1]), DigitsConfig().picture(source[indices[1]])[..., 0]
+        )
+    assert label == 9
+    assert "All 10 classes; examples of the split test" in page.section("Examples").text()
 
 
 def test_attention_has_a_map_for_every_latent_shown(page: Element) -> None:
@@ -207,7 +229,7 @@ def test_a_run_of_which_nothing_is_there_but_its_config(copied: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     found = _report(copied, copied / "report.html")
     assert [each.text() for each in found.all("span", "badge")] == ["not complete: step 0 of 4"]
-    assert _titles(found) == ["Configuration", "Environment"]
+    assert _titles(found) == ["Examples", "Configuration", "Environment"]
     footer = found.all("footer")[0].text()
     assert "Not shown: Curves, because nothing was logged yet." in footer
     assert "Not shown: Attention, because there is no checkpoint yet." in footer
@@ -218,7 +240,9 @@ def test_a_damaged_checkpoint_takes_no_other_section_with_it(copied: Path) -> No
         if file.is_file():
             file.write_bytes(b"")
     found = _report(copied, copied / "report.html")
-    assert _titles(found) == ["Result", "Curves", "Configuration", "Throughput", "Environment"]
+    assert _titles(found) == [
+        "Result", "Curves", "Examples", "Configuration", "Throughput", "Environment"
+    ]  # fmt: skip
     footer = found.all("footer")[0].text()
     assert "Not shown: Worst mistakes, because no checkpoint can be read: " in footer
 
@@ -261,11 +285,11 @@ def test_without_optional_methods_and_packages(
         return _report(perceiver_run, tmp_path / "p.html")
 
     found = with_config(data=_PlainData())
-    assert _titles(found) == [each for each in TITLES if each != "Attention"]
+    assert _titles(found) == [each for each in TITLES if each not in ("Examples", "Attention")]
     mistakes = found.section("Worst mistakes")
     assert not mistakes.all("img") and len(mistakes.all("tr")) == 13
     found = with_config(task=_PlainTask())
-    assert _titles(found) == [each for each in TITLES if each not in TITLES[2:4]]
+    assert _titles(found) == [each for each in TITLES if each not in TITLES[2:5]]
     titles = [each.text() for each in found.section("Attention").all("h3")]
     assert titles == ["example 0", "example 119", "example 239", "example 359"]
     reason = "_PlainTask has no method `predictions`"

@@ -18,9 +18,11 @@ from perceiver_jax.report.sections import (
     environment,
     mistakes,
     results,
+    summary,
     throughput,
 )
 from perceiver_jax.tasks.predictions import ClassPredictions
+from perceiver_jax.train.config import EvaluationConfig
 from perceiver_jax.train.paper import PaperResult
 from tests.report.runs import Element, experiment, parse, record
 
@@ -77,6 +79,31 @@ def test_resumed_runs_have_marks_and_say_what_changed() -> None:
     assert "Not the same at every start" in page.text()
     changed = page.all("table")[0].all("tr")
     assert [each.text() for each in changed[1:]] == ["devices from step 0 8 x a from step 2 4 x a"]
+
+
+def test_a_result_selected_by_test_score_says_so() -> None:
+    trainer = dataclasses.replace(experiment().trainer, eval_every=1, checkpoint_every=1)
+    config = dataclasses.replace(
+        experiment(), trainer=trainer, evaluation=EvaluationConfig(select="test")
+    )
+    entries = [
+        _entry(step, "test", top_1=value) for step, value in ((1, 0.5), (3, 0.75), (4, 0.25))
+    ]
+    running = record(entries, config=config)
+    final = {**entries[1], "select": "test", "examples": 360}
+    complete = dataclasses.replace(running, final=final)
+    for run, about in (
+        (running, "On test, at step 3: selected by test score, the best of 3 evaluations so far; "
+                  "the run is not complete."),
+        (complete, "On all 360 examples of test, at step 3: selected by test score, the best of "
+                   "3 evaluations."),
+    ):  # fmt: skip
+        page = _page(results.render(Context([run])))
+        assert about in page.text() and "75.00%" in page.text()
+        tiles = [tile.text() for tile in _page(summary.render(Context([run]))).all("div", "tile")]
+        assert tiles[0] == "75.00% test accuracy at step 3, selected by test score"
+    both = _page(results.render(Context([complete, record(entries)]))).text()
+    assert "3, selected of 4" in both and f"Selected by test score: {complete.label}." in both
 
 
 def test_a_row_of_a_paper_that_has_no_number() -> None:

@@ -68,7 +68,8 @@ def test_what_a_run_leaves(whole: Path) -> None:
     assert rates[0] == pytest.approx(0.03) and rates[-1] < 0.005
     final = json.loads((whole / "final_metrics.json").read_text())
     assert final == {
-        "name": "fake", "step": 23, "split": "test", "examples": 360, "num_params": 535,
+        "name": "fake", "step": 23, "split": "test", "select": "last", "examples": 360,
+        "num_params": 535,
         **{key: entries[-1][key] for key in ("loss", "top_1", "top_5")},
     }  # fmt: skip
     # Checkpoints every 6 steps and at the end; the last two stay.

@@ -1,1 +1,1 @@
-"""Clouds of points: meshes sampled on their surface, and sets of labelled clouds."""
+"""Clouds of points: from meshes to what a model reads; no JAX."""

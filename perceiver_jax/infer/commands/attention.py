@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from perceiver_jax.infer.commands import classify, fill_mask
+from perceiver_jax.infer.commands import classify, cloud_inputs, fill_mask
 from perceiver_jax.infer.commands.names import distinct
 
 if TYPE_CHECKING:
@@ -24,11 +24,15 @@ def define_flags() -> None:
     )
     flags.DEFINE_bool("per_head", False, "Shows each head on its own instead of their mean.")
     flags.DEFINE_bool(
-        "save_maps", False, "Also writes all maps as .npy, [cross-attends, heads, latents, *grid]."
+        "save_maps",
+        False,
+        "Also writes all maps as .npy, [cross-attends, heads, latents, *grid], and of a cloud its "
+        "points in their order.",
     )
     classify.define_image_flags()
+    cloud_inputs.define_flags()
     fill_mask.define_text_flags()
-    for module in (classify, fill_mask):
+    for module in (classify, cloud_inputs, fill_mask):
         flags.adopt_module_key_flags(module)  # So that --help shows them here.
 
 
@@ -43,8 +47,10 @@ def run(loaded: "LoadedModel", inputs: list[str], report: "Report") -> None:
         _images(loaded, inputs, report, out_dir)
     elif isinstance(preprocessor, zoo.TokensConfig):
         _texts(loaded, inputs, report, out_dir)
+    elif isinstance(preprocessor, zoo.PointsConfig):
+        _clouds(loaded, inputs, report, out_dir)
     else:
-        _signals(loaded, inputs, report, out_dir)
+        _sounds(loaded, inputs, report, out_dir)
 
 
 def _images(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir: Path) -> None:
@@ -113,37 +119,67 @@ def _texts(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir: 
         _tell(report, text, maps, picture, {"most_read": tops}, "\n".join(lines))
 
 
-def _signals(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir: Path) -> None:
-    """Sounds and clouds of points."""
+def _clouds(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir: Path) -> None:
+    import numpy as np
+
+    from perceiver_jax.atomic import replacing
+    from perceiver_jax.errors import DataError
+    from perceiver_jax.infer import attention_maps, attention_plots, class_names
+    from perceiver_jax.infer.classify import top
+    from perceiver_jax.infer.progress import progress
+
+    loaded, read = cloud_inputs.prepare(loaded)
+    paths = cloud_inputs.find_clouds(inputs, report)
+    stems = distinct([path.stem for path in paths])
+    for path, stem in zip(progress(paths, "attention", len(paths)), stems, strict=True):
+        try:
+            cloud = read(path)
+        except DataError as error:
+            report.failure(error)
+            continue
+        maps = attention_maps.cross_attends(loaded, cloud[None])
+        names = class_names.for_outputs(len(maps.outputs), loaded.class_names)
+        (best,) = top(maps.outputs, names, 1)
+        rows = attention_maps.rows(maps, _latents(maps), per_head=flags.FLAGS.per_head)
+        picture = out_dir / f"{stem}.attention.png"
+        title = f"{path.name}: {best.name} ({best.probability:.0%})"
+        attention_plots.draw_points(picture, cloud, rows, title=title)
+        record = {"predicted": best.name, "probability": best.probability}
+        points = out_dir / f"{stem}.points.npy"
+        if flags.FLAGS.save_maps:
+            with replacing(points) as temporary:
+                np.save(temporary, cloud)
+            record["points"] = str(points)
+        _tell(report, str(path), maps, picture, record, f"{best.name} ({best.probability:.1%})")
+        if flags.FLAGS.save_maps:
+            report.file(points)
+
+
+def _sounds(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir: Path) -> None:
     from perceiver_jax import zoo
     from perceiver_jax.errors import DataError
     from perceiver_jax.infer import attention_maps, attention_plots, signal_files
 
     assert not isinstance(loaded.config, zoo.BaselineConfig)
     preprocessor = loaded.config.preprocessor
+    assert isinstance(preprocessor, zoo.AudioConfig)
     stems = distinct([Path(path).stem for path in inputs])
     for path, stem in zip(inputs, stems, strict=True):
-        picture = out_dir / f"{stem}.attention.png"
         try:
-            if isinstance(preprocessor, zoo.AudioConfig):
-                signal = signal_files.read_sound(path)
-                if len(signal) != preprocessor.num_samples:
-                    report.note(
-                        f"{path}: {len(signal)} samples, and the model reads the first "
-                        f"{preprocessor.num_samples}; what is missing is silence."
-                    )
-                signal = signal_files.fit_sound(signal, preprocessor.num_samples)
-                maps = attention_maps.cross_attends(loaded, signal[None, :, None])
-                draw: Any = attention_plots.draw_audio
-            else:
-                signal = signal_files.read_points(path)
-                maps = attention_maps.cross_attends(loaded, signal[None])
-                draw = attention_plots.draw_points
+            signal = signal_files.read_sound(path)
         except DataError as error:
             report.failure(error)
             continue
+        if len(signal) != preprocessor.num_samples:
+            report.note(
+                f"{path}: {len(signal)} samples, and the model reads the first "
+                f"{preprocessor.num_samples}; what is missing is silence."
+            )
+        signal = signal_files.fit_sound(signal, preprocessor.num_samples)
+        maps = attention_maps.cross_attends(loaded, signal[None, :, None])
         rows = attention_maps.rows(maps, _latents(maps), per_head=flags.FLAGS.per_head)
-        draw(picture, signal, rows)
+        picture = out_dir / f"{stem}.attention.png"
+        attention_plots.draw_audio(picture, signal, rows)
         _tell(report, path, maps, picture, {}, "")
 
 

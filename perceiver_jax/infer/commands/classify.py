@@ -1,10 +1,18 @@
-"""predict --task=classify: what images show."""
+"""predict --task=classify: what images show, or what clouds of points are."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
+
+from perceiver_jax.infer.commands import cloud_inputs
+from perceiver_jax.infer.commands.inputs import (
+    CLOUD_FLAGS,
+    list_inputs,
+    refuse_flags,
+    with_class_names,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,8 +24,10 @@ if TYPE_CHECKING:
 def define_flags() -> None:
     """Defines the flags of this task."""
     flags.DEFINE_integer("top_k", 5, "How many classes to name.", lower_bound=1)
-    flags.DEFINE_integer("batch_size", 8, "How many images to compute at a time.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 8, "How many inputs to compute at a time.", lower_bound=1)
     define_image_flags()
+    cloud_inputs.define_flags()
+    flags.adopt_module_key_flags(cloud_inputs)  # So that --help shows them here.
 
 
 def define_image_flags() -> None:
@@ -49,29 +59,28 @@ def define_image_flags() -> None:
 
 
 def run(loaded: "LoadedModel", inputs: list[str], report: "Report") -> None:
-    """Names what the images at `inputs`, files or folders, show."""
+    """Names what the files at `inputs`, or those in folders, show."""
     from perceiver_jax.errors import DataError
-    from perceiver_jax.infer import classify, images
+    from perceiver_jax.infer import classify
+    from perceiver_jax.infer.clouds import reads_clouds
     from perceiver_jax.infer.progress import progress
 
-    loaded = prepare_model(loaded)
-    shape = classify.image_shape(loaded.config)
-    channels = classify.image_channels(loaded.config)
-    paths = find_images(inputs, report)
+    of_clouds = reads_clouds(loaded.config)
+    loaded, paths, read = (_clouds if of_clouds else _images)(loaded, inputs, report)
     readable: list[str] = []
 
-    def read() -> "Iterator[np.ndarray]":
+    def read_all() -> "Iterator[np.ndarray]":
         for path in progress(paths, "classify", len(paths)):
             try:
-                image = images.read_image(path, channels=channels)
+                array = read(path)
             except DataError as error:
                 report.failure(error)
                 continue
             readable.append(str(path))
-            yield images.prepare(image, shape, flags.FLAGS.normalize)
+            yield array
 
     found = classify.classify_each(
-        loaded, read(), top_k=flags.FLAGS.top_k, batch_size=flags.FLAGS.batch_size
+        loaded, read_all(), top_k=flags.FLAGS.top_k, batch_size=flags.FLAGS.batch_size
     )
     for index, predictions in enumerate(found):
         record = {
@@ -85,38 +94,49 @@ def run(loaded: "LoadedModel", inputs: list[str], report: "Report") -> None:
         report.result(record, "\n".join([readable[index], *lines]))
 
 
+# The model as the flags have it, the files, and what reads one of them.
+_Prepared = tuple["LoadedModel", list[Path], Callable[[Path], "np.ndarray"]]
+
+
+def _images(loaded: "LoadedModel", inputs: list[str], report: "Report") -> _Prepared:
+    from perceiver_jax.infer import classify, images
+
+    loaded = prepare_model(loaded)
+    shape = classify.image_shape(loaded.config)
+    channels = classify.image_channels(loaded.config)
+
+    def read(path: Path) -> "np.ndarray":
+        image = images.read_image(path, channels=channels)
+        return images.prepare(image, shape, flags.FLAGS.normalize)
+
+    return loaded, find_images(inputs, report), read
+
+
+def _clouds(loaded: "LoadedModel", inputs: list[str], report: "Report") -> _Prepared:
+    loaded, read = cloud_inputs.prepare(loaded)
+    return loaded, cloud_inputs.find_clouds(inputs, report), read
+
+
 def find_images(inputs: list[str], report: "Report") -> list[Path]:
     """Lists the image files at `inputs`; what is missing or has none is a failure of its own."""
-    from perceiver_jax.errors import DataError
     from perceiver_jax.infer import images
 
-    paths: list[Path] = []
-    for each in inputs:
-        try:
-            found, notes = images.find_images([each])
-        except DataError as error:
-            report.failure(error)
-            continue
-        for note in notes:
-            report.note(note)
-        paths += found
-    return paths
+    return list_inputs(inputs, report, images.find_images)
 
 
 def prepare_model(loaded: "LoadedModel") -> "LoadedModel":
     """Applies the flags of `define_image_flags` to a model.
 
     Raises:
-      ConfigError: --image_size is no size.
+      ConfigError: --image_size is no size, or there are flags about clouds of points.
       ModelError: the model cannot work at that size, or with that --normalize.
       DataError: the class names cannot be read.
     """
-    import dataclasses
-
     import numpy as np
 
-    from perceiver_jax.infer import class_names, classify, images
+    from perceiver_jax.infer import classify, images
 
+    refuse_flags(CLOUD_FLAGS, "clouds of points", "images")
     arguments = flags.FLAGS
     classify.image_shape(loaded.config)  # Refuses other models.
     # Refuses values that it cannot have been trained on, before any image is read.
@@ -128,10 +148,7 @@ def prepare_model(loaded: "LoadedModel") -> "LoadedModel":
             _size(arguments.image_size),
             interpolate=arguments.interpolate_positions,
         )
-    if arguments.class_names is not None:
-        names = class_names.read(arguments.class_names)
-        loaded = dataclasses.replace(loaded, class_names=names)
-    return loaded
+    return with_class_names(loaded)
 
 
 def _size(texts: list[str]) -> tuple[int, int]:

@@ -3,9 +3,16 @@
 import jax
 import numpy as np
 
-from perceiver_jax.data.shown import ShowsPictures
+from perceiver_jax.data.points import views
+from perceiver_jax.data.shown import ShowsPictures, ShowsPoints
 from perceiver_jax.errors import ModelError
-from perceiver_jax.infer.attention_maps import AttentionMaps, choose_latents, cross_attends, rows
+from perceiver_jax.infer.attention_maps import (
+    AttentionMaps,
+    Row,
+    choose_latents,
+    cross_attends,
+    rows,
+)
 from perceiver_jax.report.context import Context
 from perceiver_jax.report.markup import Markup, element, join, note
 from perceiver_jax.report.page import NotShown, Section
@@ -15,15 +22,16 @@ from perceiver_jax.tasks.predictions import ClassPredictions
 
 TITLE = "Attention"
 _EXAMPLES = 4
-_LATENTS = 4
+_LATENTS = 4  # Of an image,
+_LATENTS_OF_POINTS = 3  # and of a cloud, whose mean is seen from as many sides.
 _CROSS_ATTENDS = 4  # Of each example; more are passed over evenly.
 
 
 def render(context: Context) -> Section:
-    """Shows pictures, and for each cross-attend where its latents looked."""
+    """Shows pictures or clouds, and for each cross-attend where its latents looked."""
     data = context.run.config.data
-    if not isinstance(data, ShowsPictures):
-        raise NotShown(f"{type(data).__name__} has no method `picture`")
+    if not isinstance(data, ShowsPictures | ShowsPoints):
+        raise NotShown(f"{type(data).__name__} has no method `picture` or `cloud`")
     _, loaded = context.model.loaded
     blocks = []
     for index, title in _choose(context):
@@ -35,13 +43,20 @@ def render(context: Context) -> Section:
             maps = cross_attends(loaded, *call.inputs, input_mask=mask)
         except ModelError as error:
             raise NotShown(str(error).rstrip(".")) from error
-        if len(maps.grid) != 2:
-            raise NotShown("the inputs of this model are no grid of an image")
-        shown = picture(data.picture(example), title)
-        blocks.append(_block(title, shown, maps))
+        if isinstance(data, ShowsPoints):
+            cloud = data.cloud(example)
+            if maps.grid != (len(cloud),):
+                raise NotShown("the inputs of this model are not the points of a cloud")
+            content = _of_points(cloud, maps)
+        else:
+            if len(maps.grid) != 2:
+                raise NotShown("the inputs of this model are no grid of an image")
+            content = _of_image(picture(data.picture(example), title), maps)
+        blocks.append(element("div", element("h3", title), *content))
     heads = f", and maps are means over {maps.num_heads} heads" if maps.num_heads > 1 else ""
+    what = "point" if isinstance(data, ShowsPoints) else "place"
     about = note(
-        "Brightness: how much a cross-attend read of a place; each map on a scale of its own. "
+        f"Brightness: how much a cross-attend read of a {what}; each map on a scale of its own. "
         f"The mean is over all {maps.num_latents:,} latents{heads}."
     )
     return Section(TITLE, join([element("div", *blocks, style_class="maps"), about]))
@@ -79,24 +94,51 @@ def _choose(context: Context) -> list[tuple[int, str]]:
     ]
 
 
-def _block(title: str, shown: Markup, maps: AttentionMaps) -> Markup:
-    latents = choose_latents(maps.num_latents, _LATENTS)
-    lines = rows(maps, latents)
-    kept = choose_latents(len(lines), _CROSS_ATTENDS)
-    content = [element("h3", title)]
-    for position, number in enumerate(kept):
-        if len(lines) > 1:
-            content.append(element("div", maps.names[number], style_class="row-name"))
+def _of_image(shown: Markup, maps: AttentionMaps) -> list[Markup]:
+    """A row for each cross-attend: the mean of its latents, and some of them."""
+    content = []
+    for position, (name, line) in enumerate(_lines(maps, _LATENTS)):
+        content += _name(name, maps)
         # The input, and what stands below the maps, once for all rows.
         first = _figure(shown, "input") if position == 0 else element("figure")
-        cells = []
-        for row in lines[number]:
-            _, _, which = row.label.partition(": ")
-            which = which.replace("mean of latents", "mean")
-            cells.append(_figure(heat_map(row.weights, row.label), which if not position else ""))
+        cells = [
+            _figure(heat_map(row.weights, row.label), _which(row) if not position else "")
+            for row in line
+        ]
         content.append(element("div", first, *cells, style_class="map-row"))
-    return element("div", *content)
+    return content
 
 
-def _figure(image: Markup, caption: str) -> Markup:
-    return element("figure", image, element("div", caption))
+def _of_points(cloud: np.ndarray, maps: AttentionMaps) -> list[Markup]:  # [n, 3]
+    """The cloud, and a row for each cross-attend: the mean from three sides, latents from one."""
+    shown = _figure(picture(views.three(cloud), "input"), "input", "wide")
+    content = [element("div", shown, style_class="map-row")]
+    for position, (name, (mean, *latents)) in enumerate(_lines(maps, _LATENTS_OF_POINTS)):
+        content += _name(name, maps)
+        caption = _which if position == 0 else lambda row: ""
+        sides = picture(views.three(cloud, mean.weights), mean.label)
+        cells = [_figure(sides, caption(mean), "wide")]
+        for row in latents:
+            cells.append(_figure(picture(views.view(cloud, row.weights), row.label), caption(row)))
+        content.append(element("div", *cells, style_class="map-row"))
+    return content
+
+
+def _lines(maps: AttentionMaps, num_latents: int) -> list[tuple[str, list[Row]]]:
+    """The cross-attends that are shown, by name."""
+    lines = rows(maps, choose_latents(maps.num_latents, num_latents))
+    kept = choose_latents(len(lines), _CROSS_ATTENDS)
+    return [(maps.names[number], lines[number]) for number in kept]
+
+
+def _name(name: str, maps: AttentionMaps) -> list[Markup]:
+    """The name of a row, where there are several."""
+    return [element("div", name, style_class="row-name")] if len(maps.names) > 1 else []
+
+
+def _which(row: Row) -> str:
+    return row.label.partition(": ")[2].replace("mean of latents", "mean")
+
+
+def _figure(image: Markup, caption: str, style_class: str = "") -> Markup:
+    return element("figure", image, element("div", caption), style_class=style_class)

@@ -2,9 +2,7 @@
 
 from perceiver_jax.report import numbers
 from perceiver_jax.report.run_record import Run
-
-# What stands beside the metrics in final_metrics.json and metrics.jsonl.
-_OTHERS = ("name", "step", "split", "examples", "num_params", "timing")
+from perceiver_jax.train.result import NO_METRICS
 
 
 def metrics_of(run: Run) -> dict[str, float]:
@@ -12,7 +10,7 @@ def metrics_of(run: Run) -> dict[str, float]:
     result = {
         name: value
         for name, value in run.result.items()
-        if name not in _OTHERS and isinstance(value, (int, float))
+        if name not in NO_METRICS and isinstance(value, (int, float))
     }
     headline = run.config.task.headline.metric
     return {name: result[name] for name in sorted(result, key=lambda name: name != headline)}

@@ -8,7 +8,7 @@ from perceiver_jax.data.shown import ShowsPictures
 from perceiver_jax.report.context import Context
 from perceiver_jax.report.markup import Markup, element, join, note, table
 from perceiver_jax.report.page import NotShown, Section
-from perceiver_jax.report.pictures import picture
+from perceiver_jax.report.pictures import is_wide, picture
 from perceiver_jax.tasks.predictions import ClassPredictions
 
 TITLE = "Worst mistakes"
@@ -54,11 +54,13 @@ def render(context: Context) -> Section:
             for each in mistakes
         ]  # fmt: skip
         return Section(TITLE, join([table(["example", "said", "is"], rows), note(about)]))
-    cards = []
-    for each in mistakes:
-        image = data.picture(context.model.example(each.example))
-        cards.append(_card(picture(image, f"example {each.example}"), each))
-    return Section(TITLE, join([element("div", *cards, style_class="cards"), note(about)]))
+    images = [data.picture(context.model.example(each.example)) for each in mistakes]
+    cards = [
+        _card(picture(image, f"example {each.example}"), each)
+        for image, each in zip(images, mistakes, strict=True)
+    ]
+    kind = "cards wide" if is_wide(images[0]) else "cards"
+    return Section(TITLE, join([element("div", *cards, style_class=kind), note(about)]))
 
 
 def worst_mistakes(values: ClassPredictions, most: int = MOST) -> np.ndarray:

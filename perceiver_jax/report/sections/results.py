@@ -24,10 +24,14 @@ def _single(run: Run) -> Section:
     if not metrics:
         raise NotShown("nothing has been evaluated yet")
     split = run.config.trainer.eval_split
-    if run.final is not None:
+    at = f"at step {run.result['step']:,}"
+    if run.final is not None and run.is_selected:
+        about = f"On all {run.final['examples']:,} examples of {split}, {at}: {_selected(run)}."
+    elif run.final is not None:
         about = f"On all {run.final['examples']:,} examples of {split}, after the last step."
+    elif run.is_selected:
+        about = f"On {split}, {at}: {_selected(run)} so far; the run is not complete."
     else:
-        at = f"at step {run.result['step']:,}"
         about = f"The last evaluation on {split}, {at}; the run is not complete."
     header = ["metric", "this run"]
     rows = [
@@ -52,6 +56,10 @@ def _single(run: Run) -> Section:
         else:
             row += ["–", "–"]
     return Section(TITLE, join([table(header, rows, numbers=(1, 2, 3), stacked=True), note(about)]))
+
+
+def _selected(run: Run) -> str:
+    return f"selected by test score, the best of {len(run.eval_entries):,} evaluations"
 
 
 def _comparison(context: Context) -> Section:
@@ -81,6 +89,9 @@ def _comparison(context: Context) -> Section:
     unfinished = [run.label for run in context.runs if run.final is None]
     if unfinished:
         shown.append(note(f"Not complete: {', '.join(unfinished)}."))
+    selected = [run.label for run in context.runs if run.is_selected]
+    if selected:
+        shown.append(note(f"Selected by test score: {', '.join(selected)}."))
     if not papers:
         shown.append(note(f"These experiments are {NOT_IN_A_PAPER}."))
     return Section(TITLE, join(shown))
@@ -125,6 +136,8 @@ def _printed(run: Run, paper: PaperResult) -> str:
 
 def _step(run: Run) -> str:
     total = run.num_steps()
+    if run.is_selected:
+        return f"{run.result['step']:,}, selected of {total or run.step:,}"
     return f"{run.step:,}" if run.final is not None or not total else f"{run.step:,} of {total:,}"
 
 

@@ -37,6 +37,8 @@ def _tile(tile: tuple[str, str], position: int) -> Markup:
 
 def _metric_label(run: Run, metric: str) -> str:
     label = f"{run.config.trainer.eval_split} {metrics_shown.title(run, metric)}"
+    if run.is_selected:
+        return f"{label} at step {run.result['step']:,}, selected by test score"
     return label if run.final is not None else f"{label} at step {run.result['step']:,}"
 
 

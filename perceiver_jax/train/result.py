@@ -1,0 +1,107 @@
+"""The result of a run: one of its evaluations, chosen as `evaluation.select` says.
+
+A pure function of metrics.jsonl and the config, so that an interrupted run comes to the same result
+as one that was not, and a complete one comes to another choice's without being trained again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from perceiver_jax.errors import CheckpointError
+from perceiver_jax.train.config import ExperimentConfig, Select
+from perceiver_jax.train.metrics import read_metrics
+from perceiver_jax.train.retention import best_steps, ranking, values_by_step
+
+Entry = Mapping[str, Any]  # A line of metrics.jsonl.
+
+# What stands beside the metrics in a result and in a line of metrics.jsonl.
+NO_METRICS = ("name", "step", "split", "examples", "num_params", "select", "timing")
+
+
+def chosen(config: ExperimentConfig, entries: Sequence[Entry]) -> tuple[Entry | None, Select]:
+    """Returns the evaluation that is the result so far, and what it was chosen by.
+
+    Args:
+      config: the run's.
+      entries: of metrics.jsonl.
+
+    Returns:
+      None if there is no evaluation yet. "last" where evaluations do not have the metric that the
+      best is to be told by: after so long a training, the last one is better than none.
+    """
+    split = config.trainer.eval_split
+    evaluations = [entry for entry in entries if entry["split"] == split]
+    if config.evaluation.select == "test":
+        by = ranking(config.trainer.keep, config.task.headline)
+        values = values_by_step(evaluations, split, by.metric)
+        best = best_steps(values, values, by, 1)
+        if best:
+            return next(each for each in reversed(evaluations) if each["step"] == best[0]), "test"
+    return (max(evaluations, key=lambda each: each["step"]) if evaluations else None), "last"
+
+
+def result(
+    config: ExperimentConfig, entries: Sequence[Entry], *, examples: int, num_params: int
+) -> dict[str, Any]:
+    """Returns what final_metrics.json holds, of a run that has come to its end.
+
+    Args:
+      config: the run's.
+      entries: of metrics.jsonl.
+      examples: how many the evaluated split has.
+      num_params: how many parameters the model has.
+
+    Raises:
+      CheckpointError: there is no evaluation among the entries.
+    """
+    entry, select = chosen(config, entries)
+    if entry is None:
+        raise CheckpointError(
+            "metrics.jsonl has no evaluation any more, so there is no result to choose. Delete "
+            "final_metrics.json, and run the training command again: it evaluates the last "
+            "checkpoint."
+        )
+    return {
+        "name": config.name,
+        "step": entry["step"],
+        "split": entry["split"],
+        "select": select,
+        "examples": examples,
+        "num_params": num_params,
+        **{name: value for name, value in entry.items() if name not in NO_METRICS},
+    }
+
+
+def selected_by(final: Mapping[str, Any]) -> Select:
+    """Returns what a result was chosen by; those of older versions are of the last step."""
+    return "test" if final.get("select") == "test" else "last"
+
+
+def selected_checkpoint(
+    config: ExperimentConfig,
+    workdir: Path,
+    steps: Sequence[int],
+    report: Callable[[str], None] = print,
+) -> int | None:
+    """Returns the step of the checkpoint that `evaluation.select=test` stands for.
+
+    Args:
+      config: the run's.
+      workdir: its work directory.
+      steps: those that have a checkpoint.
+      report: is told if a better evaluation has none any more.
+
+    Returns:
+      None where none of them was evaluated, as while a run is young.
+    """
+    by = ranking(config.trainer.keep, config.task.headline)
+    entries = read_metrics(workdir / "metrics.jsonl")
+    values = values_by_step(entries, config.trainer.eval_split, by.metric)
+    best, there = best_steps(values, values, by, 1), best_steps(steps, values, by, 1)
+    if there and best != there:
+        report(
+            f"The best evaluation, of step {best[0]}, has no checkpoint any more; step {there[0]} "
+            "is the best that has one."
+        )
+    return there[0] if there else None
