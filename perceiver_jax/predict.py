@@ -5,12 +5,15 @@
   --task=flow --checkpoint=optical_flow_checkpoint.pystate --out_dir=flow frame1.png frame2.png
   --task=autoencode --checkpoint=video_autoencoding_checkpoint.pystate --out_dir=video clip.mp4
   --task=attention --checkpoint=imagenet_fourier_position_encoding.pystate --out_dir=maps cat.jpg
+  --task=classify --checkpoint=runs/modelnet40 chair.off things/
 
   --verify_released=DIR    checks the released files in a folder against published outputs
 
 A checkpoint is a released pickle, a Hugging Face folder or file, our own safetensors, or a work
-directory of the trainer. `--task=TASK --help` shows the flags of a task. With --output=json,
-stdout has one JSON object for each input and nothing else.
+directory of the trainer. Inputs are what it reads: images, texts, videos; for a model of points,
+meshes (.off .obj .ply .stl) and files of points (.npy .txt .xyz .csv). Of images, meshes and points
+folders will do. `--task=TASK --help` shows the flags of a task. With --output=json, stdout has one
+JSON object for each input and nothing else.
 
 Exit codes: 0; 1 if some of several inputs failed (the others were done); 2 if none could be done.
 With --verify_released: 0 if all checks that could be done passed, 1 if one failed, 2 if there was
@@ -39,6 +42,7 @@ COMMANDS = {
 _USAGE = """Say what to do, with which checkpoint, and on what:
 
     python -m perceiver_jax.predict --task=classify --checkpoint=PATH image.jpg
+    python -m perceiver_jax.predict --task=classify --checkpoint=PATH mesh.off
     python -m perceiver_jax.predict --task=fill_mask --checkpoint=PATH "Some [MASK*5] text."
     python -m perceiver_jax.predict --task=flow --checkpoint=PATH --out_dir=DIR first.png second.png
     python -m perceiver_jax.predict --task=autoencode --checkpoint=PATH --out_dir=DIR clip.mp4

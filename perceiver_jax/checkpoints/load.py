@@ -7,6 +7,7 @@ a work directory of a run          store.py
 """
 
 import dataclasses
+import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +19,8 @@ from perceiver_jax import config as config_lib
 from perceiver_jax import zoo
 from perceiver_jax.checkpoints import deepmind, huggingface, native
 from perceiver_jax.checkpoints.numerics import with_numerics
-from perceiver_jax.errors import CheckpointError, ModelError
+from perceiver_jax.data.shown import NamesClasses
+from perceiver_jax.errors import CheckpointError, ModelError, UserError
 from perceiver_jax.zoo import recognise
 
 Format = Literal["deepmind", "huggingface", "safetensors", "workdir"]
@@ -176,14 +178,30 @@ def format_of(path: str | Path) -> Format:
 
 
 def class_names(path: str | Path) -> tuple[str, ...] | None:
-    """Names of a classifier's classes, where the checkpoint holds them."""
+    """Names of a classifier's classes, where the checkpoint holds them, or the run's data set."""
     path = Path(path)
     kind = format_of(path)
+    if kind == "workdir":
+        return _class_names_of_run(path)
     if kind == "safetensors":
         return native.class_names(path)
     if kind == "huggingface":
         return huggingface.class_names(path)
     return None
+
+
+def _class_names_of_run(path: Path) -> tuple[str, ...] | None:
+    """The names that a run's data set gives its classes, if it is still where it was."""
+    directory = path if _step_of(path) is None else path.parent.parent
+    try:
+        run = config_lib.from_dict(json.loads((directory / "config.json").read_text()))
+        data = getattr(run, "data", None)
+        names = tuple(data.class_names()) if isinstance(data, NamesClasses) else ()
+    except (OSError, ValueError, UserError):  # ValueError: no JSON, or no text at all.
+        return None
+    # A model may have more outputs than the data have classes.
+    task = getattr(run, "task", None)
+    return names if names and len(names) == getattr(task, "num_classes", None) else None
 
 
 def _is_safetensors(path: Path) -> bool:

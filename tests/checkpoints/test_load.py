@@ -1,5 +1,7 @@
 """`load_checkpoint` tells formats and models by content, and asks for what it cannot tell."""
 
+import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -10,10 +12,17 @@ import numpy as np
 import pytest
 
 import perceiver_jax
+from perceiver_jax import config as config_lib
 from perceiver_jax import zoo
 from perceiver_jax.checkpoints import load, native
 from perceiver_jax.checkpoints.store import CheckpointStore
+from perceiver_jax.data.digits import DigitsConfig
+from perceiver_jax.data.images.config import ImagesConfig
+from perceiver_jax.data.images.folder import FolderConfig
+from perceiver_jax.data.synthetic import ArrayConfig, SyntheticConfig
 from perceiver_jax.errors import CheckpointError, ModelError
+from perceiver_jax.tasks import ClassificationConfig
+from perceiver_jax.train.config import ConstantCosine, ExperimentConfig, TrainerConfig
 from perceiver_jax.zoo.recognise import Undetermined
 from tests import golden_cases, released_settings, tiny_models
 from tests.random_params import model_params
@@ -219,3 +228,33 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert int(result.stdout) < 1.3 * path.stat().st_size
+
+
+def test_a_work_directory_has_the_class_names_of_its_data(tmp_path):
+    (tmp_path / "checkpoints" / "4").mkdir(parents=True)
+    experiment = ExperimentConfig(
+        name="digits",
+        model=tiny_models.classifier(),
+        task=ClassificationConfig(num_classes=3, top_k=None),
+        data=DigitsConfig(digits=(2, 3, 5)),
+        trainer=TrainerConfig(num_steps=1),
+        schedule=ConstantCosine(base_lr=0.1),
+    )
+
+    def names(**changes):
+        config = dataclasses.replace(experiment, **changes)
+        (tmp_path / "config.json").write_text(json.dumps(config_lib.to_dict(config)))
+        found = load.class_names(tmp_path)
+        assert load.class_names(tmp_path / "checkpoints" / "4") == found
+        return found
+
+    assert names() == ("2", "3", "5")
+    # More outputs than classes, data that have moved, data without names, no config.
+    assert names(task=ClassificationConfig(num_classes=4, top_k=None)) is None
+    images = FolderConfig(path=str(tmp_path / "gone"))
+    assert names(data=ImagesConfig(images=images)) is None
+    assert names(data=SyntheticConfig(arrays={"image": ArrayConfig(shape=(8, 8, 1))})) is None
+    (tmp_path / "config.json").write_text("{")
+    assert load.class_names(tmp_path) is None
+    (tmp_path / "config.json").unlink()
+    assert load.class_names(tmp_path) is None

@@ -104,7 +104,20 @@ def _video():
     )
 
 
+def _points():
+    """Clouds of 128 points, two cross-attends, the 40 classes of ModelNet40."""
+    encoder = dataclasses.replace(
+        tiny_models.encoder(), num_blocks=2, num_latents=8, num_cross_attends=2
+    )
+    return zoo.PerceiverConfig(
+        preprocessor=zoo.PointsConfig(128, zoo.FourierConfig(4, max_resolution=(20, 20, 20))),
+        encoder=encoder,
+        decoder=zoo.ClassificationDecoderConfig(num_classes=40, query_channels=14),
+    )
+
+
 CHECKPOINTS = {
+    "modelnet40.safetensors": _points,
     "imagenet_fourier_position_encoding.pystate": _fourier,
     "imagenet_learned_position_encoding.pystate": _learned,
     "language_perceiver_io_bytes.pickle": _language_model,
@@ -119,8 +132,9 @@ def write_checkpoint(folder, name):
 
 
 def write_inputs(folder):
-    """A photograph, a folder of them, two frames, and a video of half a second with sound."""
+    """Photographs, two frames, half a second of video with sound, meshes and clouds."""
     rng = np.random.default_rng(0)
+    _write_meshes(folder, rng)
     (folder / "photos").mkdir()
     for name in ("cat.jpg", "photos/dog.png", "sintel_frame1.png", "sintel_frame2.png"):
         Image.fromarray(rng.integers(0, 256, (20, 26, 3), np.uint8)).save(folder / name)
@@ -128,3 +142,31 @@ def write_inputs(folder):
     with video_writing.writing_video(clip, size=(20, 26), sample_rate=48_000) as video:
         frames = rng.integers(0, 256, (6, 20, 26, 3), np.uint8)
         video.write(frames, rng.uniform(-1, 1, (6 * 1920, 1)))
+
+
+def _write_meshes(folder, rng):
+    """A mesh, a folder of other files, and one of two classes in ModelNet40's layout."""
+    (folder / "things").mkdir()
+    (folder / "chair.off").write_text(_pyramid(1, 1, 2))
+    (folder / "things" / "lamp.obj").write_text(_as_obj(_pyramid(1, 2, 3)))
+    np.save(folder / "things" / "scan.npy", rng.uniform(-1, 1, (500, 3)))
+    for name, height in (("shelf", 3.0), ("table", 1.0)):
+        for split in ("train", "test"):
+            (folder / "furniture" / name / split).mkdir(parents=True)
+            for number in range(2):
+                mesh = _pyramid(1, rng.uniform(1, 2), height)
+                (folder / "furniture" / name / split / f"{name}_{number}.off").write_text(mesh)
+
+
+def _pyramid(x, y, z):
+    """As an OFF file: a base of two triangles, and four sides."""
+    corners = f"0 0 0\n{x} 0 0\n{x} {y} 0\n0 {y} 0\n{x / 2} {y / 2} {z}\n"
+    faces = "3 0 2 1\n3 0 3 2\n3 0 1 4\n3 1 2 4\n3 2 3 4\n3 3 0 4\n"
+    return f"OFF\n5 6 0\n{corners}{faces}"
+
+
+def _as_obj(off):
+    lines = [line.split() for line in off.splitlines()[2:]]
+    corners = ["v " + " ".join(line) for line in lines if len(line) == 3]
+    faces = ["f " + " ".join(str(int(i) + 1) for i in line[1:]) for line in lines if len(line) == 4]
+    return "\n".join(corners + faces) + "\n"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+import numpy as np
 import pytest
 from absl import flags
 
@@ -47,6 +48,13 @@ WRITTEN = {
         "reconstruction.mp4",
         "comparison.png",
         "my-multimodal-perceiver/model.safetensors",
+    ),
+    "tutorials/points.md": (
+        "maps/chair.attention.png",
+        "maps/chair.attention.npy",
+        "maps/chair.points.npy",
+        "chair_read.png",
+        "data/furniture",
     ),
     "checkpoints.md": ("fourier.safetensors", "vision-perceiver/config.json", "mine.safetensors"),
 }
@@ -133,6 +141,9 @@ def test_page(name, here):
     needs_video = "clip.mp4" in (DOCS / name).read_text(encoding="utf-8")
     if needs_video and importlib.util.find_spec("av") is None:
         pytest.skip("needs PyAV")
+    if name == "tutorials/points.md":
+        pytest.importorskip("trimesh")
+        pytest.importorskip("tensorflow_datasets")
     names = run_page(DOCS / name, here)
     for path in WRITTEN[name]:
         assert (here / path).stat().st_size > 0, path
@@ -169,7 +180,16 @@ def check_video(names):
     assert part["image"].shape == (1, 100, 3)
 
 
+def check_points(names):
+    assert names["cloud"].shape == (128, 3)
+    np.testing.assert_allclose(names["same"], names["logits"], atol=1e-4)
+    assert names["first"].sum() == pytest.approx(1, rel=1e-4)
+    assert len(names["test"]) == 4 and names["data"].class_names() == ("shelf", "table")
+    assert names["test"][0]["points"].shape == (256, 3)
+
+
 CHECKS = {
+    "tutorials/points.md": check_points,
     "tutorials/images.md": check_images,
     "tutorials/text.md": check_text,
     "tutorials/flow.md": check_flow,

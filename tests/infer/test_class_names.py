@@ -40,6 +40,10 @@ def test_which_names_are_used(tmp_path):
     assert class_names.for_outputs(700)[0] == "abseiling"
     assert class_names.for_outputs(18)[17] == "class 17"
     assert class_names.for_outputs(2, ("a", "b")) == ("a", "b")
+    # What ImageNet's folders are called, in the same order, says nothing to people.
+    numbers = tuple(f"n{number:08}" for number in range(1000))
+    assert class_names.for_outputs(1000, numbers) == class_names.imagenet()
+    assert class_names.for_outputs(2, numbers[:2]) == numbers[:2]
     with pytest.raises(DataError, match="3 class names for a model of 2"):
         class_names.for_outputs(2, ("a", "b", "c"))
     path = tmp_path / "names.txt"

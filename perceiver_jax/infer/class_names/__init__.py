@@ -6,10 +6,13 @@ kinetics700.txt  Kinetics-700 (2020): the 700 actions in alphabetical order.
 """
 
 import functools
+import re
 from importlib import resources
 from pathlib import Path
 
 from perceiver_jax.errors import DataError
+
+_WORDNET = re.compile(r"n\d{8}")
 
 
 @functools.cache
@@ -32,8 +35,9 @@ def for_outputs(num_classes: int, given: tuple[str, ...] | None = None) -> tuple
       given: names that came with the model, or from the user.
 
     Returns:
-      `given` if it is as long; else ImageNet's names for 1000 classes and Kinetics' for 700; else
-      "class 0", "class 1" and so on.
+      `given` if it is as long, and more than WordNet's numbers, as ImageNet's folders are called;
+      else ImageNet's names for 1000 classes and Kinetics' for 700; else "class 0", "class 1" and
+      so on.
 
     Raises:
       DataError: `given` has another length.
@@ -46,7 +50,8 @@ def for_outputs(num_classes: int, given: tuple[str, ...] | None = None) -> tuple
                 f"there {names} for a model of {classes}; give one name a line, in the order of "
                 "the model's outputs."
             )
-        return tuple(given)
+        if not (num_classes == 1000 and all(map(_WORDNET.fullmatch, given))):
+            return tuple(given)
     standard = {1000: imagenet, 700: kinetics700}.get(num_classes)
     return standard() if standard else tuple(f"class {index}" for index in range(num_classes))
 

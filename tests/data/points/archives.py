@@ -1,5 +1,6 @@
 """Tiny sets of meshes and clouds in the layouts that people have."""
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -47,3 +48,45 @@ def write_zip(path: Path, files: dict[str, bytes]) -> Path:
         for name, data in files.items():
             archive.writestr(name, data)
     return path
+
+
+def clouds(files: dict[str, bytes], num_points: int = 20) -> dict[str, np.ndarray]:
+    """A stored cloud [num_points, 3] for each mesh, by the mesh's name."""
+    return {
+        name: np.random.default_rng(index).normal(size=(num_points, 3)).astype(np.float32)
+        for index, name in enumerate(files)
+    }
+
+
+def text_files(stored: dict[str, np.ndarray], name: str = "modelnet40") -> dict[str, bytes]:
+    """The resampled set of some clouds: x,y,z and a normal, and the lists."""
+    files, lists = {}, {"train": "", "test": ""}
+    classes = dict.fromkeys(path.split("/")[0] for path in stored)
+    for path, points in stored.items():
+        folder, split, stem = path.removesuffix(".off").split("/")
+        rows = (",".join(f"{value:.9g}" for value in point) + ",0,0,1\n" for point in points)
+        files[f"{folder}/{stem}.txt"] = "".join(rows).encode()
+        lists[split] += f"{stem}\n"
+    for split, text in lists.items():
+        files[f"{name}_{split}.txt"] = text.encode()
+    files[f"{name}_shape_names.txt"] = "\n".join(classes).encode() + b"\n"
+    return files
+
+
+def write_hdf5(root: Path, stored: dict[str, np.ndarray], split_at: int = 4) -> Path:
+    """The HDF5 set of some clouds: two files to train on, and the names of the meshes of one."""
+    import h5py
+
+    root.mkdir(parents=True)
+    classes = [*dict.fromkeys(path.split("/")[0] for path in stored)]
+    (root / "shape_names.txt").write_text("\n".join(classes) + "\n")
+    train = [path for path in stored if "/train/" in path]
+    parts = {"train0": train[:split_at], "train1": train[split_at:]}
+    parts["test0"] = [path for path in stored if "/test/" in path]
+    for part, paths in parts.items():
+        with h5py.File(root / f"ply_data_{part}.h5", "w") as file:
+            file["data"] = np.stack([stored[path] for path in paths])
+            file["label"] = np.uint8([[classes.index(path.split("/")[0])] for path in paths])
+    originals = [path.replace(".off", ".ply") for path in parts["train0"]]
+    (root / "ply_data_train_0_id2file.json").write_text(json.dumps(originals))
+    return root

@@ -1,4 +1,4 @@
-"""Meshes are read as they come, refused by name if there is nothing to sample, and sampled evenly."""
+"""Meshes are read as they come, refused by name if nothing can be sampled, and sampled evenly."""
 
 import numpy as np
 import pytest
