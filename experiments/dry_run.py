@@ -26,7 +26,7 @@ from pathlib import Path
 from perceiver_jax import zoo
 from perceiver_jax.config import load_experiment, override
 from perceiver_jax.data.synthetic import SyntheticConfig
-from perceiver_jax.tasks import ClassificationConfig, MultilabelConfig, Task
+from perceiver_jax.tasks import MultilabelConfig, Task
 from perceiver_jax.train.config import (
     Constant,
     ExperimentConfig,
@@ -34,6 +34,7 @@ from perceiver_jax.train.config import (
 )
 
 IMAGENET = Path(__file__).with_name("imagenet.py")
+MODELNET40 = Path(__file__).with_name("modelnet40.py")
 # What stands where a paper is silent: the recipe of Perceiver IO on ImageNet. Perceiver names LAMB
 # (Secs. 4.1 and 4.3) and none of its settings, and for AudioSet no optimiser at all.
 OPEN = load_experiment(f"{IMAGENET}:io_fourier")
@@ -49,13 +50,12 @@ def dry_run(
     num_examples: int,
     trainer: TrainerConfig,
     schedule: Constant,
-    input_key: str = "inputs",
 ) -> ExperimentConfig:
     """A model of the zoo on random data of the shapes of its inputs."""
     (inputs,) = zoo.build(model).example_inputs()
     data = SyntheticConfig.for_inputs(
         inputs,
-        name=input_key,
+        name="inputs",
         num_classes=num_classes,
         multi_label=isinstance(task, MultilabelConfig),
         num_examples=num_examples,
@@ -72,37 +72,49 @@ def dry_run(
     )
 
 
-def imagenet(name: str, variant: str) -> ExperimentConfig:
-    """A variant of experiments/imagenet.py, as it stands there, on random data.
+def as_it_stands(
+    name: str, experiment: str, *, input_key: str, num_classes: int, num_examples: int
+) -> ExperimentConfig:
+    """A variant of another file, as it stands there, on random data.
 
     Args:
       name: for the run.
-      variant: the variant.
+      experiment: the file and the variant.
+      input_key: under which its task looks for the inputs.
+      num_classes: of the labels.
+      num_examples: how many there are to train on.
     """
-    config = load_experiment(f"{IMAGENET}:{variant}")
-    (images,) = zoo.build(config.model).example_inputs()
+    config = load_experiment(experiment)
+    (inputs,) = zoo.build(config.model).example_inputs()
     data = SyntheticConfig.for_inputs(
-        images,
-        name="image",
-        num_classes=1000,
-        num_examples=1_281_167,
+        inputs,
+        name=input_key,
+        num_classes=num_classes,
+        num_examples=num_examples,
         num_test_examples=TEST_EXAMPLES,
     )
     return override(config, {"name": f"dry_run_{name}", "data": data, "paper": None})
 
 
+def imagenet(name: str, variant: str) -> ExperimentConfig:
+    """A variant of experiments/imagenet.py: 1,281,167 images of 1,000 classes."""
+    return as_it_stands(
+        name,
+        f"{IMAGENET}:{variant}",
+        input_key="image",
+        num_classes=1000,
+        num_examples=1_281_167,
+    )
+
+
 def modelnet40() -> ExperimentConfig:
-    """Perceiver on ModelNet40: LAMB at 1e-3, batches of 512, 50,000 steps (Sec. 4.3)."""
-    task = ClassificationConfig(num_classes=40, input_key="points")
-    return dry_run(
+    """`perceiver` of experiments/modelnet40.py: 9,843 clouds of 40 classes."""
+    return as_it_stands(
         "modelnet40",
-        "perceiver_modelnet40",
-        task=task,
-        num_classes=task.num_classes,
-        num_examples=9843,
-        schedule=Constant(base_lr=1e-3),
-        trainer=TrainerConfig(num_steps=50_000, batch_size=512, eval_batch_size=512),
+        f"{MODELNET40}:perceiver",
         input_key="points",
+        num_classes=40,
+        num_examples=9843,
     )
 
 

@@ -7,7 +7,8 @@
 
 A page is one file that loads nothing. A run that is not complete has a report too.
 
-  --paper_table=imagenet --workdirs='runs/*'    prints the papers' tables with what was measured
+  --paper_table=imagenet --workdirs='runs/*'    prints the papers' tables with what was measured;
+                                                modelnet40 has one too
   ... --markdown, or --json                     as Markdown, or as JSON
 """
 
@@ -34,8 +35,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "paper_table",
         None,
-        "Prints the papers' tables of this data set (imagenet) with what the runs have measured, "
-        "instead of writing a page. Work directories may be patterns, such as 'runs/*'.",
+        "Prints the papers' tables of this data set (imagenet, modelnet40) with what the runs have "
+        "measured, instead of writing a page. Work directories may be patterns, such as 'runs/*'.",
     )
     flags.DEFINE_bool("markdown", False, "Prints the papers' tables as Markdown.")
     flags.DEFINE_bool("json", False, "Prints the papers' tables as JSON.")

@@ -39,6 +39,21 @@ def test_all_that_the_papers_print() -> None:
     }
 
 
+def test_the_table_of_modelnet40() -> None:
+    (table,) = PAPER_TABLES["modelnet40"]
+    assert (table.source, table.examples) == ("Perceiver, Table 4", 2468)
+    assert {row.row: row.printed for row in table.rows} == {
+        "PointNet++": "91.9",
+        "ResNet-50 (FF)": "66.3",
+        "ViT-B-2 (FF)": "78.9",
+        "ViT-B-4 (FF)": "73.4",
+        "ViT-B-8 (FF)": "65.3",
+        "ViT-B-16 (FF)": "59.6",
+        "Transformer (44x44)": "82.1",
+        "Perceiver": "85.7",
+    }
+
+
 def test_rows_have_different_names() -> None:
     names = Counter((table.source, row.row) for table in IMAGENET for row in table.rows)
     assert max(names.values()) == 1
@@ -94,5 +109,5 @@ def test_experiments_name_their_rows(name: str) -> None:
 
 
 def test_a_table_that_there_is_not() -> None:
-    with pytest.raises(ConfigError, match="no paper table 'cifar'; there is: imagenet"):
+    with pytest.raises(ConfigError, match="no paper table 'cifar'; there is: imagenet, modelnet40"):
         paper_tables("cifar")
