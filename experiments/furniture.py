@@ -66,7 +66,7 @@ CHANGES: Mapping[str, Any] = {
     "task.top_k": 3,
     "task.label_smoothing": 0.1,
     "schedule": ConstantCosine(base_lr=4e-3),  # Constant for half of the steps.
-    "trainer.num_steps": 1200,
+    "trainer.num_steps": 900,
     "trainer.batch_size": 32,
     "trainer.eval_batch_size": 166,
     "trainer.ema_decay": 0.99,
