@@ -22,7 +22,6 @@ from perceiver_jax.data.points.workers import work_through
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import ConfigError, DataError
 
-PART_SIZE = 32  # Entries a part: some seconds of work, which is what an interruption costs.
 _PLAN = "plan.json"
 
 
@@ -42,6 +41,7 @@ class Conversion:
     num_points: int  # Of each cloud.
     seed: int  # Other seeds give other points.
     folder: Path  # Of the parts.
+    part_size: int = 32  # Entries a part: a second's work or so, which an interruption may cost.
 
     def __post_init__(self) -> None:
         if self.num_points < 1:
@@ -51,7 +51,7 @@ class Conversion:
 
     @property
     def num_parts(self) -> int:
-        return -(-len(self.layout.entries) // PART_SIZE)
+        return -(-len(self.layout.entries) // self.part_size)
 
     def provenance(self) -> dict[str, Any]:
         """Says what the clouds are made of: equal for two conversions that give equal clouds."""
@@ -65,7 +65,8 @@ class Conversion:
 
     def items(self, part: int) -> range:
         """Returns the numbers of a part's entries."""
-        return range(part * PART_SIZE, min((part + 1) * PART_SIZE, len(self.layout.entries)))
+        first = part * self.part_size
+        return range(first, min(first + self.part_size, len(self.layout.entries)))
 
     def describe(self, item: int) -> str:
         """Names an entry."""

@@ -71,7 +71,8 @@ KNOWN: Mapping[str, Mapping[str, tuple[int, int]]] = {
 
 def name_of(class_names: Iterable[str]) -> str | None:
     """Returns the known set that has just these classes."""
-    return next((name for name, known in KNOWN.items() if set(known) == set(class_names)), None)
+    found = set(class_names)
+    return next((name for name, known in KNOWN.items() if set(known) == found), None)
 
 
 def surprises(name: str, found: Iterable[tuple[str, str]]) -> list[str]:

@@ -11,6 +11,7 @@ not at all. Meshes that cannot be read are left out, and listed in left_out.json
 import dataclasses
 import datetime
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -273,6 +274,8 @@ def _warn(
 def _interrupted(number: int, frame: FrameType | None) -> None:
     # Not print: it may have been print that was interrupted.
     os.write(2, b"\nInterrupted. What is converted is kept: the same command goes on from there.\n")
+    for process in multiprocessing.active_children():  # Where only this process was told to stop.
+        process.kill()
     os._exit(EXIT_INTERRUPTED)
 
 
@@ -298,7 +301,8 @@ def main(argv: Sequence[str]) -> None:
             f"{'core' if workers == 1 else 'cores'}: {done.converted / done.seconds:,.1f}/s."
         )
     for each in done.left_out[:_SHOWN]:
-        print(f"left out    {each.split} {each.name}: {each.reason}")
+        named = each.reason if each.name in each.reason else f"{each.name}: {each.reason}"
+        print(f"left out    from {each.split}: {named}")
     if len(done.left_out) > _SHOWN:
         print(f"            and {len(done.left_out) - _SHOWN:,} more: {done.folder / LEFT_OUT}")
     print(

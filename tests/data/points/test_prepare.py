@@ -1,0 +1,271 @@
+"""The command that makes a set: what it says, what it leaves out, what it goes on with."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perceiver_jax.data.points import known
+from perceiver_jax.data.points.convert import Conversion, cloud
+from perceiver_jax.data.points.layouts import find_layout
+from perceiver_jax.data.points.modelnet import ModelNetConfig
+from perceiver_jax.data.points.prepare import Progress, prepare
+from perceiver_jax.errors import ConfigError, DataError
+from tests.data.points.archives import (
+    clouds,
+    mesh_files,
+    off,
+    tetrahedron,
+    text_files,
+    write_folder,
+    write_hdf5,
+    write_zip,
+)
+
+pytest.importorskip("tensorflow_datasets")
+
+BROKEN = {
+    "bed/train/bed_0098.off": off([(0, 0, float("nan"))] * 3, [(0, 1, 2)]),
+    "bed/test/bed_0099.txt": b"no mesh",
+}
+
+
+def _clouds(config, split="train"):
+    source = config.open(split)
+    return {
+        source.describe(index).split("(")[1].rstrip(")"): source[index]
+        for index in range(len(source))
+    }
+
+
+def _here(conversion, workers, done):
+    """Converts without a process."""
+    conversion.begin()
+    for part in conversion.missing_parts():
+        conversion.do(part, done)
+
+
+@pytest.fixture
+def without_processes(monkeypatch):
+    monkeypatch.setattr("perceiver_jax.data.points.prepare.convert", _here)
+
+
+def test_a_zip_file_becomes_a_set(tmp_path):
+    said = []
+    source = str(write_zip(tmp_path / "own.zip", {**mesh_files(), **BROKEN}))
+    done = prepare(
+        source, str(tmp_path), name="own", num_points=13, seed=3, workers=1, report=said.append
+    )
+    assert done.folder == tmp_path / "own" / "1.0.0" and done.name == "own"
+    assert done.counts == {"train": 14, "test": 6} and done.converted == 21 and done.seconds > 0
+    assert said == [f"{source}: meshes of 2 classes, 15 to train and 6 to test on."]
+    # Nothing but the set is left, and in it the list of what it has not.
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own", "own.zip"]
+    listed = json.loads((done.folder / "left_out.json").read_text())
+    assert listed["source"] == source
+    assert [(each["name"], each["split"]) for each in listed["left_out"]] == [
+        ("bed/test/bed_0099.txt", "test"),
+        ("bed/train/bed_0098.off", "train"),
+    ]
+    assert "vertex 0 is [0.0, 0.0, nan]" in listed["left_out"][1]["reason"]
+    assert [each.name for each in done.left_out] == [each["name"] for each in listed["left_out"]]
+
+    config = ModelNetConfig(name="own", data_dir=str(tmp_path))
+    layout = find_layout(str(write_folder(tmp_path / "folder", {**mesh_files(), **BROKEN})))
+    for split in ("train", "test"):
+        stored = _clouds(config, split)
+        entries = [entry for entry in layout.entries if entry.split == split]
+        assert set(stored) == {entry.name for entry in entries if "98" not in entry.name}
+        for entry in entries:
+            if entry.name in stored:
+                example = stored[entry.name]
+                np.testing.assert_array_equal(example["points"], cloud(layout, entry, 13, 3))
+                assert example["label"] == entry.label
+
+    # The same command finds it done, also from the folder; another one leaves it alone.
+    said.clear()
+    again = prepare(source, str(tmp_path), name="own", num_points=13, seed=3, report=said.append)
+    assert (again.counts, again.left_out) == (done.counts, done.left_out)
+    assert again.converted == 0
+    assert said[1:] == [f"{done.folder} is there already, made of the same files in the same way."]
+    with pytest.raises(DataError, match="is there already, made with --seed=3, and is left as it"):
+        prepare(source, str(tmp_path), name="own", num_points=13, report=said.append)
+
+
+@pytest.mark.usefixtures("without_processes")
+def test_a_run_that_was_killed_at_the_end_is_finished_by_the_next(tmp_path):
+    files = {**mesh_files(), **BROKEN}
+    source = str(write_folder(tmp_path / "source", files))
+    conversion = Conversion(find_layout(source), 13, 0, tmp_path / "own.parts")
+
+    def prepared():
+        return prepare(source, str(tmp_path), name="own", num_points=13, report=lambda line: None)
+
+    def left():
+        return sorted(path.name for path in tmp_path.iterdir())
+
+    # While TFDS wrote: its folder is not the set's, and is taken away.
+    _here(conversion, 1, lambda item: None)
+    torn = tmp_path / "own" / "incomplete.ABCDEF_1.0.0"
+    torn.mkdir(parents=True)
+    done = prepared()
+    assert done.converted == 0 and done.counts == {"train": 14, "test": 6}
+    assert not torn.exists() and left() == ["own", "source"]
+    # After that, and before what was left out was listed.
+    (done.folder / "left_out.json").unlink()
+    _here(conversion, 1, lambda item: None)
+    assert prepared().left_out == done.left_out and (done.folder / "left_out.json").exists()
+    assert left() == ["own", "source"]
+    # While the parts were taken away.
+    conversion.begin()
+    assert prepared().left_out == done.left_out and left() == ["own", "source"]
+
+
+@pytest.mark.usefixtures("without_processes")
+def test_the_hdf5_and_the_text_set_become_the_same_set(tmp_path):
+    stored = clouds(mesh_files())
+    text = write_zip(tmp_path / "text.zip", text_files(stored, "modelnet2"))
+    hdf5 = write_hdf5(tmp_path / "hdf5", stored)
+    found = []
+    for source, name in ((text, "text"), (hdf5, "hdf5")):
+        prepare(str(source), str(tmp_path), name=name, num_points=20, report=lambda line: None)
+        config = ModelNetConfig(name=name, data_dir=str(tmp_path))
+        found.append(
+            {
+                (split, int(each["label"]), np.sort(each["points"], axis=0).tobytes())
+                for split in ("train", "test")
+                for each in _clouds(config, split).values()
+            }
+        )
+    assert len(found[0]) == 20 and found[0] == found[1]
+    names = set(_clouds(ModelNetConfig(name="hdf5", data_dir=str(tmp_path))))
+    assert {"ply_data_train0.h5/0 ", "ply_data_train1.h5/3"} <= names
+
+
+@pytest.mark.usefixtures("without_processes")
+def test_a_published_set_that_is_not_whole_is_converted_with_a_warning(tmp_path):
+    files = mesh_files(3, 2, classes=tuple(known.MODELNET10))
+    said = []
+    done = prepare(
+        str(write_folder(tmp_path / "ModelNet10", {**files, **BROKEN})),
+        str(tmp_path),
+        num_points=5,
+        report=said.append,
+    )
+    assert done.name == "modelnet10"  # As its classes are.
+    assert said[1] == "Warning: This is not the whole of modelnet10:"
+    assert said[2].strip() == ("bathtub: 3 / 2 to train / test on, 106 / 50 in the published set")
+    assert said[3].strip().startswith("bed: 4 / 2 to train / test on, 515 / 100")
+    assert said[12] == "Warning: With what was left out, this is not the whole of modelnet10:"
+    assert said[14].strip().startswith("bed: 3 / 2")
+    assert len(ModelNetConfig(name="modelnet10", data_dir=str(tmp_path)).open("train")) == 30
+
+
+def test_the_published_counts():
+    for name, train, test, classes in (
+        ("modelnet40", 9843, 2468, 40),
+        ("modelnet10", 3991, 908, 10),
+    ):
+        counts = known.KNOWN[name]
+        assert len(counts) == classes
+        assert [sum(column) for column in zip(*counts.values(), strict=True)] == [train, test]
+        whole = [
+            (folder, split)
+            for folder, pair in counts.items()
+            for split, count in zip(("train", "test"), pair, strict=True)
+            for _ in range(count)
+        ]
+        assert known.surprises(name, whole) == []
+        (line,) = known.surprises(name, [*whole, ("igloo", "test")])
+        assert line == "igloo: 0 / 1 to train / test on, 0 / 0 in the published set"
+        assert known.name_of(reversed([*counts])) == name
+    assert known.name_of(["bed"]) is None and known.surprises("own", [("bed", "train")]) == []
+
+
+@pytest.mark.usefixtures("without_processes")
+def test_what_cannot_become_a_set_is_refused(tmp_path):
+    source = str(write_folder(tmp_path / "source", mesh_files()))
+
+    def refused(kind, message, **arguments):
+        with pytest.raises(kind, match=message):
+            prepare(source, str(tmp_path), report=lambda line: None, **arguments)
+
+    refused(DataError, "has 2 classes, which are neither .* Give the set a name: --name=NAME")
+    refused(ConfigError, "--name=My-Set must be made of small letters", name="My-Set")
+    refused(ConfigError, "--num_points=0", name="own", num_points=0)
+    for index in range(3):
+        for folder in ("bed", "night_stand"):
+            path = Path(source, folder, "test", f"{folder}_{index + 8:04}.off")
+            path.write_bytes(tetrahedron(0)[:20])
+    message = (
+        r"(?s)None of the meshes to test on could be converted:.*bed_0008.off: it is cut short"
+    )
+    refused(DataError, message, name="own")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_ctrl_c_ends_it_at_once_and_the_same_command_goes_on(tmp_path):
+    source = write_folder(tmp_path / "source", mesh_files(40))  # 86 meshes: 3 parts.
+    slow = source / "night_stand" / "train" / "night_stand_0040.off"
+    slow.unlink()
+    os.mkfifo(slow)  # Whoever reads it waits, until somebody writes.
+    command = [sys.executable, "-m", "perceiver_jax.data.points.prepare", f"--source={source}"]
+    command += [f"--data_dir={tmp_path}", "--name=own", "--num_points=5", "--workers=2"]
+    root = Path(__file__).parents[3]
+    said = tmp_path / "said.txt"
+    with said.open("w") as file:
+        process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=file)
+    parts = tmp_path / "own.parts"
+    while process.poll() is None and len(list(parts.glob("part-*"))) < 2:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    assert said.read_text().strip() == (
+        "Interrupted. What is converted is kept: the same command goes on from there."
+    )
+    assert not (tmp_path / "own").exists()
+    slow.unlink()
+    slow.write_bytes(b"")  # Of the same size; it is left out.
+    finished = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert "Going on after 64 that an earlier run has converted." in finished.stdout
+    assert "\nConverted 22 in " in finished.stdout
+    assert (
+        "left out    from train: night_stand/train/night_stand_0040.off: it does" in finished.stdout
+    )
+    assert "has 79 clouds to train and 6 to test on; 1 were left out." in finished.stdout
+    assert not parts.exists()
+
+
+def test_progress_tells_rate_and_time_left():
+    now = [100.0]
+    said = []
+    progress = Progress(1000, 200, said.append, io.StringIO(), lambda: now[0])
+    assert said == ["Going on after 200 that an earlier run has converted."]
+    for item in range(320):
+        now[0] += 0.125  # 8 a second.
+        progress.done(item)
+    # A line each 15 s; what an earlier run did says nothing about the rate.
+    assert said[1:] == [
+        "320 of 1,000 converted, 8.0/s, 0:01:25 left",
+        "440 of 1,000 converted, 8.0/s, 0:01:10 left",
+    ]
+    progress.end()
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    progress = Progress(4, 0, said.append, terminal, lambda: now[0])
+    now[0] += 1
+    progress.done(0)
+    progress.end()
+    assert terminal.getvalue() == "\r1 of 4 converted, 1.0/s, 0:00:03 left\x1b[K\r\x1b[K"
+    assert len(said) == 3
