@@ -185,7 +185,7 @@ def check_points(names):
     np.testing.assert_allclose(names["same"], names["logits"], atol=1e-4)
     assert names["first"].sum() == pytest.approx(1, rel=1e-4)
     assert len(names["test"]) == 4 and names["data"].class_names() == ("shelf", "table")
-    assert names["test"][0]["points"].shape == (256, 3)
+    assert names["test"][0]["points"].shape == (2048, 3)
 
 
 CHECKS = {

@@ -173,7 +173,8 @@ def test_what_models_can_do():
         check_task(configs["optical_flow"], "classify")
     tasks = {name: tasks_of(zoo.get_config(name)) for name in perceiver_jax.list_models()}
     assert tasks["imagenet_conv"] == tasks["perceiver_imagenet"] == ("classify", "attention")
-    assert tasks["perceiver_modelnet40"] == tasks["perceiver_audioset_raw"] == ("attention",)
+    assert tasks["perceiver_modelnet40"] == ("classify", "attention")
+    assert tasks["perceiver_audioset_raw"] == ("attention",)
     assert tasks["perceiver_audioset_audio_video_raw"] == ()
 
 

@@ -13,7 +13,7 @@ from perceiver_jax.colours import magma, shares_of_most
 
 SIZE = 112  # Pixels of a view's side.
 BACKGROUND = (13, 15, 19)
-FAR, NEAR = (58, 72, 98), (235, 242, 252)  # Colours of the points, without values.
+FAR, NEAR = (40, 50, 74), (238, 244, 253)  # Colours of the points, without values.
 # A cloud's darkest colour, as a share of the scale: points of which nothing was read are seen too.
 DARKEST = 0.22
 

@@ -54,10 +54,13 @@ def render(context: Context) -> Section:
             content = _of_image(picture(data.picture(example), title), maps)
         blocks.append(element("div", element("h3", title), *content))
     heads = f", and maps are means over {maps.num_heads} heads" if maps.num_heads > 1 else ""
-    what = "point" if isinstance(data, ShowsPoints) else "place"
+    what, seen = "place", ""
+    if isinstance(data, ShowsPoints):
+        what = "point"
+        seen = " Clouds are seen from the front, the side and obliquely above."
     about = note(
         f"Brightness: how much a cross-attend read of a {what}; each map on a scale of its own. "
-        f"The mean is over all {maps.num_latents:,} latents{heads}."
+        f"The mean is over all {maps.num_latents:,} latents{heads}.{seen}"
     )
     return Section(TITLE, join([element("div", *blocks, style_class="maps"), about]))
 
