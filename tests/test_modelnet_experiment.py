@@ -76,7 +76,9 @@ def test_the_whole_way_with_the_real_config_and_other_sizes_only(
     evaluated = evaluate_checkpoint(tmp_path / "run", report=str)
     assert evaluated["top_1"] == final["top_1"]
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert all(name in page for name in SHAPES)
+    # Clouds by class, and which of their points the cross-attends read.
+    assert "<h2>Examples</h2>" in page
+    assert all(f"<h3>{name}, recognised</h3>" in page for name in SHAPES)
 
 
 def test_furniture_is_modelnet40s_perceiver_with_other_values() -> None:

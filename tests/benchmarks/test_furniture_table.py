@@ -21,7 +21,8 @@ def clouds(count: int) -> Clouds:
     return Clouds(turned * RNG.uniform(0.1, 1, (count, 1, 1)), labels)
 
 
-def test_the_forest_sees_shapes() -> None:
+def test_the_forest_sees_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(furniture_table, "NUM_TREES", 30)
     row = furniture_table.forest(clouds(20), clouds(10), [0, 1])
     assert row == Row(None, (1.0, 1.0))
 
