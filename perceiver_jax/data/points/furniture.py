@@ -22,7 +22,7 @@ import csv
 import dataclasses
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -172,13 +172,19 @@ class Counts:
     broken: tuple[str, ...]  # Models that cannot be read, and why.
 
 
-def write_furniture(source: Path, out: Path, held_out: str = HELD_OUT) -> Counts:
+def write_furniture(
+    source: Path,
+    out: Path,
+    held_out: str = HELD_OUT,
+    report: Callable[[str], None] = print,
+) -> Counts:
     """Writes the folder.
 
     Args:
       source: the folder of the .sh3f files.
       out: the folder to make; there must be nothing there yet.
       held_out: the name, without suffix, of the file whose models are the test split.
+      report: takes a line for the user for each file.
 
     Raises:
       DataError: the files are not there, or one is no such file.
@@ -195,6 +201,8 @@ def write_furniture(source: Path, out: Path, held_out: str = HELD_OUT) -> Counts
         for file in files:
             split = "test" if file.stem == held_out else "train"
             catalogue, licence, terms = _open(file)
+            named = sum(class_of(model.name) is not None for model in catalogue)
+            report(f"{file.name}: {named} of {len(catalogue)} models have a class.")
             licences.append(f"  {file.stem}: {licence}\n")
             if terms is not None:
                 (folder / f"LICENSE-{file.stem}.txt").write_bytes(terms)
@@ -309,9 +317,10 @@ def main(argv: Sequence[str]) -> None:
         raise UserError("Name the folder of the .sh3f files and the one to make: --source, --out.")
     out = Path(flags.FLAGS.out).expanduser()
     counts = write_furniture(Path(flags.FLAGS.source).expanduser(), out)
-    print(table(counts))
-    print(f"\nCopies of test models left out of training: {', '.join(counts.copies) or 'none'}.")
-    print("\n".join(f"Left out: {reason}" for reason in counts.broken))
+    print(f"\n{table(counts)}\n")
+    print(f"Copies of test models left out of training: {', '.join(counts.copies) or 'none'}.")
+    for reason in counts.broken:
+        print(f"Left out: {reason}")
     print(f"{out}: labels are from names, tests are the models of {HELD_OUT}.")
 
 

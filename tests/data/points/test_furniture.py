@@ -88,7 +88,12 @@ def test_the_folder_is_split_by_artist(tmp_path: Path) -> None:
     )
     write_sh3f(tmp_path / "Third.sh3f", {"Desk, oak": scaled(PLATE, 30)})
     out = tmp_path / "new" / "meshes"
-    counts = furniture.write_furniture(tmp_path, out)
+    lines: list[str] = []
+    counts = furniture.write_furniture(tmp_path, out, report=lines.append)
+    assert lines[:2] == [
+        "Scopia.sh3f: 1 of 2 models have a class.",
+        "Other.sh3f: 4 of 4 models have a class.",
+    ]
     assert counts.models["test"] == dict.fromkeys(furniture.CLASSES, 0) | {"chair": 1}
     assert counts.models["train"] == dict.fromkeys(furniture.CLASSES, 0) | {"sofa": 1, "table": 2}
     # In whatever unit, the test split's chair is not trained on; the vase is in no split.
