@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from absl import flags
 
@@ -271,7 +271,7 @@ def _warn(
             report(f"    {line}")
 
 
-def _interrupted(number: int, frame: FrameType | None) -> None:
+def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
     # Not print: it may have been print that was interrupted.
     os.write(2, b"\nInterrupted. What is converted is kept: the same command goes on from there.\n")
     for process in multiprocessing.active_children():  # Where only this process was told to stop.
@@ -286,15 +286,18 @@ def main(argv: Sequence[str]) -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _interrupted)
     workers = _FLAGS.workers or available_cores()
-    done = prepare(
-        _FLAGS.source,
-        _FLAGS.data_dir,
-        name=_FLAGS.name,
-        num_points=_FLAGS.num_points,
-        seed=_FLAGS.seed,
-        workers=workers,
-        report=lambda line: print(line, flush=True),
-    )
+    try:
+        done = prepare(
+            _FLAGS.source,
+            _FLAGS.data_dir,
+            name=_FLAGS.name,
+            num_points=_FLAGS.num_points,
+            seed=_FLAGS.seed,
+            workers=workers,
+            report=lambda line: print(line, flush=True),
+        )
+    except KeyboardInterrupt:  # A process met it before this one.
+        _interrupted(signal.SIGINT, None)
     if done.converted and done.seconds:
         print(
             f"Converted {done.converted:,} in {done.seconds:,.1f} s on {workers} "

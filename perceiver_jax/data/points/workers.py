@@ -148,8 +148,10 @@ def _died(worker: _Worker, work: Work) -> BaseException:
 
 def _serve(connection: Connection) -> None:
     """What a process does: parts, until nobody asks any more."""
-    # Ctrl-C ends it at once, and silently: the program says what there is to say.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Ctrl-C ends it at once, and silently: the program says what there is to say. Where the program
+    # was told to ignore it (nohup, a shell's background job), so is this process.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.environ["JAX_PLATFORMS"] = "cpu"  # Should anything use JAX: the accelerator is not for it.
     try:
         work = connection.recv()

@@ -221,11 +221,13 @@ def test_ctrl_c_ends_it_at_once_and_the_same_command_goes_on(tmp_path):
     root = Path(__file__).parents[3]
     said = tmp_path / "said.txt"
     with said.open("w") as file:
-        process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=file)
+        process = subprocess.Popen(
+            command, cwd=root, stdout=subprocess.DEVNULL, stderr=file, start_new_session=True
+        )
     parts = tmp_path / "own.parts"
     while process.poll() is None and len(list(parts.glob("part-*"))) < 2:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # As a terminal does: to all its processes.
     assert process.wait() == 130
     assert said.read_text().strip() == (
         "Interrupted. What is converted is kept: the same command goes on from there."
