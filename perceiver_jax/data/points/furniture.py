@@ -3,7 +3,7 @@
   --source=DIR     the folder with the .sh3f files of the Debian package sweethome3d-furniture
   --out=FOLDER     the folder to make; there must be nothing there yet
 
-The package is 120 MB, and need not be installed, nor needs root, to be unpacked:
+The package is 120 MB; it need not be installed, and to unpack it takes no root:
 
     apt-get download sweethome3d-furniture && dpkg -x sweethome3d-furniture_*.deb furniture
     python -m perceiver_jax.data.points.furniture \
@@ -13,8 +13,8 @@ Where there is no apt, packages.debian.org/sweethome3d-furniture has the file; w
 of version 1.8-1. It has 820 models from five sources, of which 389 get one of twelve classes by
 their English names. The 166 of one artist, Scopia, are the test split, and the 223 of all others
 are trained on, since models of one artist resemble each other. The labels are ours, by the rules
-below, and were looked at in pictures. This is a small stand-in for ModelNet40, and accuracies on it
-say nothing about that.
+below, checked by looking at the catalogues' pictures. This is a small stand-in for ModelNet40, and
+accuracies on it say nothing about that.
 """
 
 import collections
