@@ -21,8 +21,9 @@ fortieth of ModelNet40's, so the model is small, its features are smooth (few ba
 frequencies), and clouds are changed more.
 
 These values were chosen by cross-validation among the artists that are trained on: with the files
-BlendSwap-CC-0 and BlendSwap-CC-BY held out in turn, which gives 155 examples to judge by. The test
-artist was looked at once the choice was made.
+BlendSwap-CC-0 and BlendSwap-CC-BY held out in turn, which gives 155 examples to judge by. No
+Perceiver was run on the test artist before the choice was made. As printed by the command below, it
+gets 73.9 % (mean of three seeds), and the forest 71.5 %.
 
 Variants:
   perceiver   all of the above
