@@ -62,6 +62,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_the_whole_way_with_the_real_config_and_other_sizes_only(
     shapes: Path, tmp_path: Path, quick_compilation: None
 ) -> None:
