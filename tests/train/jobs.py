@@ -134,16 +134,16 @@ def count_examples() -> dict[str, float]:
     mesh = make_mesh(MeshConfig())
 
     @jax.jit
-    def eval_step(state: Any, batch: Any) -> dict[str, Mean]:
+    def eval_step(state: Any, batch: Any) -> tuple[dict[str, Mean], dict[str, jax.Array]]:
         real, number = batch["mask"], batch["number"].astype(jnp.float32)
         once = jnp.ones(())
         # Means over the 6 batches: 60 examples each, and their numbers.
-        return {"count": Mean(real.sum(), once), "sum": Mean((real * number).sum(), once)}
+        return {"count": Mean(real.sum(), once), "sum": Mean((real * number).sum(), once)}, {}
 
     batches = eval_batches(Numbers(360), batch_size=64, shard=Shard.of_this_process())
-    means = evaluate(eval_step, None, batches, mesh, num_examples=360)
-    assert means is not None
-    return means
+    found = evaluate(eval_step, None, batches, mesh, num_examples=360)
+    assert found is not None
+    return found.metrics
 
 
 def evaluate_digits() -> dict[str, float]:
@@ -154,9 +154,9 @@ def evaluate_digits() -> dict[str, float]:
         DigitsConfig().make_source("test"), batch_size=64, shard=Shard.of_this_process()
     )
     state = initial_state(parts, None)
-    means = evaluate(parts.eval_step(), state, batches, parts.mesh, num_examples=360)
-    assert means is not None
-    return means
+    found = evaluate(parts.eval_step(), state, batches, parts.mesh, num_examples=360)
+    assert found is not None
+    return found.metrics
 
 
 def read_batches(shard: Shard) -> list[list[int]]:
