@@ -52,10 +52,10 @@ def test_few_classes_stand_in_one_table(tmp_path: Path, final: bool) -> None:
     page = _page(_run(tmp_path, rows, final=final))
     (table,) = page.all("table")
     assert _cells(table) == [
-        ["always", "100.0%", "–", "–", "97"],
-        [HOSTILE, "90.0%", "1.0000", "∞", "3,450"],
-        ["a", "50.0%", "0.7500", "0.95", "12"],
-        ["worse", "1.2%", "0.2500", "-0.95", "1"],
+        ["always", "100.0%", "–", "97", "–"],
+        [HOSTILE, "90.0%", "1.0000", "3,450", "∞"],
+        ["a", "50.0%", "0.7500", "12", "0.95"],
+        ["worse", "1.2%", "0.2500", "1", "-0.95"],
     ]
     assert "On test, at step 4. 1 of 5 classes has no positive example, and is left out." in (
         page.text()
@@ -73,7 +73,8 @@ def test_of_many_the_best_and_the_worst_and_all_folded_away(tmp_path: Path) -> N
     assert [line[0] for line in best] == [f"class {i}" for i in order[:20]]
     assert [line[0] for line in worst] == [f"class {i}" for i in order[:-21:-1]]
     assert [line[0] for line in everything] == [row["name"] for row in rows]
-    assert everything[80] == ["class 80", "–", "–", "–", "0"]
+    assert best[1] == ["class 7", "99.0%", "0.5000", "8"]
+    assert everything[80] == ["class 80", "–", "–", "0", "–"]
     (folded,) = page.all("details")
     assert folded.all("summary")[0].text() == "all 81 classes, in the order of the labels"
     assert [title.text() for title in page.all("h3")] == ["Best", "Worst"]

@@ -17,8 +17,8 @@ from perceiver_jax.train import per_class
 TITLE = "Single classes"
 MOST = 20  # Classes in each of the two tables, best and worst.
 
-_HEADER = ["class", "average precision", "AUC", "d'", "positives"]
-_NUMBERS = (2, 3, 4)
+# d' stands last: it is left out where two tables stand side by side.
+_HEADER = ["class", "average precision", "AUC", "positives", "d'"]
 
 Row = Mapping[str, Any]  # Of one class, as it stands in the file.
 
@@ -40,7 +40,7 @@ def render(context: Context) -> Section:
     if len(best) <= 2 * MOST:
         return Section(TITLE, join([about, _table(best)]))
     sides = [
-        element("div", element("h3", title), _table(chosen))
+        element("div", element("h3", title), _table(chosen, columns=4))
         for title, chosen in (("Best", best[:MOST]), ("Worst", best[: -MOST - 1 : -1]))
     ]
     summary = element("summary", f"all {len(rows):,} classes, in the order of the labels")
@@ -75,8 +75,9 @@ def _left_out(rows: Sequence[Row]) -> str:
     return f"{count:,} of {len(rows):,} classes {have} no positive example, and {are} left out."
 
 
-def _table(rows: Sequence[Row]) -> Markup:
-    return table(_HEADER, [_cells(row) for row in rows], numbers=_NUMBERS)
+def _table(rows: Sequence[Row], columns: int = len(_HEADER)) -> Markup:
+    cells = [_cells(row)[:columns] for row in rows]
+    return table(_HEADER[:columns], cells, numbers=range(2, columns))
 
 
 def _cells(row: Row) -> list[Markup | str]:
@@ -86,8 +87,8 @@ def _cells(row: Row) -> list[Markup | str]:
         str(row["name"]),
         shown,
         "–" if auc is None else f"{auc:.4f}",
-        "–" if auc is None else _d_prime(float(d_prime(auc))),
         numbers.plain(row.get("positives", "–")),
+        "–" if auc is None else _d_prime(float(d_prime(auc))),
     ]
 
 
