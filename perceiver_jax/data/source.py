@@ -61,6 +61,23 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class KnowsIds(Protocol):
+    """A `Source` of a set of which nobody has the same examples, and that can say which it has."""
+
+    def ids_digest(self) -> str:
+        """Returns a hash of the examples' ids, whatever their order: belongs to every result."""
+
+
+def ids_digest(source: Source) -> dict[str, str]:
+    """Returns {"ids": hash} for a source that has one, to stand beside its number of examples.
+
+    Raises:
+      DataError: the ids cannot be read.
+    """
+    return {"ids": source.ids_digest()} if isinstance(source, KnowsIds) else {}
+
+
+@runtime_checkable
 class DataConfig(Protocol):
     """A data set's config: a frozen dataclass that knows how to open the data set."""
 

@@ -172,6 +172,10 @@ class Recordings:
         """The number of recordings and a hash of their ids: belongs to every result."""
         return fingerprint(self.ids)
 
+    def ids_digest(self) -> str:
+        """Returns that hash; see `perceiver_jax.data.source.KnowsIds`."""
+        return self.fingerprint.ids
+
     def _record(self, index: int) -> dict[str, Any]:
         if not 0 <= index < self.count:
             raise IndexError(f"example {index} of {self.count}")
