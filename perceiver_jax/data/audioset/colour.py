@@ -35,17 +35,18 @@ class ColourChanges:
 
     def __call__(
         self,
-        frames: np.ndarray,  # [..., 3], 0..255
+        frames: np.ndarray,  # [t, y, x, 3], 0..255
         rng: np.random.Generator,
-    ) -> np.ndarray:  # [..., 3], float32
+    ) -> np.ndarray:  # [t, y, x, 3], float32
         """Returns the frames of a clip in other colours, which may lie beyond 0..255.
 
-        All changes are linear in red, green and blue, so they are one product with a matrix.
+        All changes are linear in red, green and blue, so together they are one matrix.
         """
         brightness, contrast, saturation, hue = rng.uniform(-1, 1, 4) * (
             self.brightness, self.contrast, self.saturation, self.hue,
         )  # fmt: skip
-        grey = float(_TO_YIQ[0] @ frames.reshape(-1, 3).mean(axis=0, dtype=np.float64))
+        rows = frames.reshape(-1, 3 * frames.shape[-2])
+        grey = float(_TO_YIQ[0] @ rows.mean(axis=0).reshape(-1, 3).mean(axis=0))
         grey += 255 * brightness
         cos, sin = np.cos(2 * np.pi * hue), np.sin(2 * np.pi * hue)
         turned = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
@@ -53,7 +54,21 @@ class ColourChanges:
         # A change of saturation or hue leaves greys as they are, so they may be moved before.
         matrix = (1 + contrast) * (_FROM_YIQ @ turned @ _TO_YIQ)
         moved = (1 + contrast) * 255 * brightness - contrast * grey
-        # By whole rows of numbers: NumPy is slow where its innermost loop is over three channels.
-        pixels = frames.reshape(-1, 3).astype(np.float32) @ matrix.T.astype(np.float32)
-        pixels += np.float32(moved)
-        return pixels.reshape(frames.shape)
+        return _mixed(frames, matrix.astype(np.float32), np.float32(moved))
+
+
+def _mixed(
+    frames: np.ndarray,  # [t, y, x, 3]
+    matrix: np.ndarray,  # [3, 3]: new channels from old ones.
+    moved: np.float32,  # Added to all.
+) -> np.ndarray:  # [t, y, x, 3], float32
+    """A product, plane by plane: a fifth of the time of NumPy's own over three channels."""
+    mixed = np.empty(frames.shape, np.float32)
+    for frame, target in zip(frames, mixed, strict=True):
+        planes = [np.array(frame[..., channel], np.float32) for channel in range(3)]
+        for channel, row in enumerate(matrix):
+            plane = row[0] * planes[0]
+            plane += row[1] * planes[1]
+            plane += row[2] * planes[2]
+            target[..., channel] = plane + moved
+    return mixed

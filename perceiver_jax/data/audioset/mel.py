@@ -10,6 +10,7 @@ silence is -2, and white noise with a deviation of 0.1 about 0.7. The power is t
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,7 @@ class MelSpectrogram:
         windows = np.lib.stride_tricks.sliding_window_view(padded, self.window)[:: self.hop]
         spectra = np.fft.rfft(windows[:frames] * _hann(self.window))
         power = spectra.real**2 + spectra.imag**2
-        return power @ filters(self.num_bands, self.window, self.lowest, self.highest)
+        return (filters(self.num_bands, self.window, self.lowest, self.highest) @ power.T).T
 
 
 @functools.lru_cache(maxsize=8)
@@ -83,19 +84,23 @@ def _hann(size: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=8)
-def filters(
-    num_bands: int, window: int, lowest: float, highest: float
-) -> np.ndarray:  # [window // 2 + 1, num_bands]
+def filters(num_bands: int, window: int, lowest: float, highest: float) -> Any:
     """Triangles over the frequencies of a spectrum, each of area 1 over its frequencies in Hz.
 
     Each begins where the one before has its peak, and ends where the next one has.
+
+    Returns:
+      A sparse array [num_bands, window // 2 + 1]: dense products would start threads in each of the
+      loader's own.
     """
+    from scipy import sparse
+
     frequencies = np.arange(window // 2 + 1) * (SAMPLE_RATE / window)
-    corners = from_mel(np.linspace(to_mel(lowest), to_mel(highest), num_bands + 2))
+    corners = from_mel(np.linspace(to_mel(lowest), to_mel(highest), num_bands + 2))[:, None]
     low, peak, high = corners[:-2], corners[1:-1], corners[2:]
-    rising = (frequencies[:, None] - low) / (peak - low)
-    falling = (high - frequencies[:, None]) / (high - peak)
-    return np.maximum(np.minimum(rising, falling), 0) * (2 / (high - low))
+    rising = (frequencies - low) / (peak - low)
+    falling = (high - frequencies) / (high - peak)
+    return sparse.csr_array(np.maximum(np.minimum(rising, falling), 0) * (2 / (high - low)))
 
 
 # Slaney's scale (Auditory Toolbox, 1998): linear up to 1,000 Hz, logarithmic above.

@@ -49,10 +49,7 @@ class VideoConfig:
         box = (
             self._middle(width, height) if self.crop is None else self.crop.draw(width, height, rng)
         )
-        is_mirrored = self.flip and bool(rng.integers(2))
-        clip = self._resized(frames, box)
-        if is_mirrored:
-            clip = clip[:, :, ::-1]
+        clip = self._resized(frames, box, mirrored=self.flip and bool(rng.integers(2)))
         return _normalized(clip if self.colour is None else self.colour(clip, rng))
 
     def evaluated(
@@ -70,7 +67,9 @@ class VideoConfig:
     def _middle(self, width: int, height: int) -> Box:
         return central_box(width, height, self.eval_crop, self.size)
 
-    def _resized(self, frames: Sequence[np.ndarray], box: Box) -> np.ndarray:
+    def _resized(
+        self, frames: Sequence[np.ndarray], box: Box, *, mirrored: bool = False
+    ) -> np.ndarray:
         left, top, right, bottom = box
         clip = np.empty((len(frames), *self.size, 3), np.float32)
         for number, frame in enumerate(frames):
@@ -79,9 +78,13 @@ class VideoConfig:
                 continue
             if frame.shape != frames[0].shape:  # A broadcast may change its size.
                 frame = resize(frame, frames[0].shape[:2], _RESIZE)
-            clip[number] = resize(frame[top:bottom, left:right], self.size, _RESIZE)
+            part = frame[top:bottom, left:right]
+            clip[number] = resize(part[:, ::-1] if mirrored else part, self.size, _RESIZE)
         return clip
 
 
 def _normalized(clip: np.ndarray) -> np.ndarray:
-    return np.clip(clip / np.float32(127.5) - 1, -1, 1)
+    """Brings 0..255 to [-1, 1], in place."""
+    clip /= np.float32(127.5)
+    clip -= 1
+    return np.clip(clip, -1, 1, out=clip)
