@@ -2,7 +2,7 @@
 
 import dataclasses
 import glob
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -241,6 +241,7 @@ def _measure(
     examples = None if run.final is None else result["examples"] - left_out
     if left_out:
         said.append(f"{left_out:,} examples left out as corrupt")
+    said += _ids(result)
     split = result.get("split", run.config.trainer.eval_split)
     return Measurement(
         run=run,
@@ -254,6 +255,17 @@ def _measure(
         changes=None if variants is None else variants.changes(run),
         remarks=tuple(said),
     )
+
+
+def _ids(result: Mapping[str, Any]) -> list[str]:
+    """Which examples a result is of, where no two have the same ones."""
+    said = []
+    if "ids" in result:
+        said.append(f"evaluated on {result['examples']:,} examples, ids {result['ids']}")
+    if "trained_on" in result:
+        trained = result["trained_on"]
+        said.append(f"trained on {trained['examples']:,} examples, ids {trained['ids']}")
+    return said
 
 
 def _differences(

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.data.loader import Arrays, CorruptCount, Shard, eval_batches
-from perceiver_jax.data.source import Source
+from perceiver_jax.data.source import Source, ids_digest
 from perceiver_jax.errors import CheckpointError
 from perceiver_jax.tasks.base import Collects, Mean, Task
 from perceiver_jax.train import per_class as per_class_lib
@@ -152,8 +152,9 @@ def evaluate_checkpoint(
       report: takes messages for the user.
 
     Returns:
-      "name", "step", "split", "examples" and the metrics; without `step` also "select", which
-      says whether the checkpoint is the "last" or was selected by its score on "test".
+      "name", "step", "split", "examples", with "ids" where the source knows a hash of theirs, and
+      the metrics; without `step` also "select", which says whether the checkpoint is the "last" or
+      was selected by its score on "test".
 
     Raises:
       UserError: no such run, checkpoint or split; or the task has no values of single classes.
@@ -215,7 +216,7 @@ def evaluate_weights(
       report: takes messages for the user.
 
     Returns:
-      "name", "checkpoint", "split", "examples" and the metrics.
+      "name", "checkpoint", "split", "examples" and the metrics; "ids" as above.
 
     Raises:
       UserError: no such checkpoint or split, or the weights are of another model; or the task has
@@ -260,4 +261,4 @@ def _evaluate_split(
     facts = {**facts, "split": split}
     if per_class is not None and found.per_class:
         per_class_lib.write(per_class, per_class_lib.table(facts, found.per_class, config.data))
-    return {**facts, "examples": len(source), **found.metrics}
+    return {**facts, "examples": len(source), **ids_digest(source), **found.metrics}

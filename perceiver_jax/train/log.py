@@ -262,9 +262,10 @@ def print_result(
         label = f"{final['split']} {headline.title}"
         if selected_by(final) == "test":
             label += f" of step {final['step']:,}, selected by test score"
+        ids = f", ids {final['ids']}" if "ids" in final else ""
         lines.append(
             f"{label}  {headline.show(final[headline.metric])}   "
-            f"(loss {final['loss']:.4f}, {final['examples']:,} examples{_left_out(final)})"
+            f"(loss {final['loss']:.4f}, {final['examples']:,} examples{ids}{_left_out(final)})"
         )
     lines.append(f"metrics     {workdir.final_metrics_path}")
     if workdir.curves_path.exists():

@@ -50,7 +50,7 @@ from perceiver_jax.train.metrics import MetricsFile, read_metrics
 from perceiver_jax.train.model_flops import devices_peak, step_flops
 from perceiver_jax.train.profiler import Profiler, annotated
 from perceiver_jax.train.progress import Progress, format_seconds
-from perceiver_jax.train.result import result, selected_by
+from perceiver_jax.train.result import ids_of, result, selected_by
 from perceiver_jax.train.retention import Retention
 from perceiver_jax.train.state import Model, TrainState
 from perceiver_jax.train.step import Metrics
@@ -118,7 +118,13 @@ def _chosen_anew(
         num_steps = max((entry["step"] for entry in entries), default=final["step"])
         if selected_by(final) == config.evaluation.select:
             return final, num_steps
-        new = result(config, entries, examples=final["examples"], num_params=final["num_params"])
+        new = result(
+            config,
+            entries,
+            examples=final["examples"],
+            num_params=final["num_params"],
+            ids={name: final[name] for name in ("ids", "trained_on") if name in final},
+        )
         if new != final:
             # First, so that none is left of another result if this process is killed in between.
             workdir.report_path.unlink(missing_ok=True)
@@ -152,6 +158,7 @@ def _train(
     # ---- Mesh, model, data, optimiser ------------------------------------------------------------
     parts = assemble(config, model)
     eval_source = config.data.make_source(trainer.eval_split)
+    ids = ids_of(eval_source, parts.train_source)
     num_steps, mesh = parts.num_steps, parts.mesh
     shard = Shard.of_this_process()
     processes = AllProcesses()
@@ -358,6 +365,7 @@ def _train(
             metrics_file.entries,
             examples=len(eval_source),
             num_params=parts.model.num_params(),
+            ids=ids,
         )
         per_class.choose(workdir, final["step"])
     final = processes.agree(final)[0]

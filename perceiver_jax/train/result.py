@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from perceiver_jax.data.source import Source, ids_digest
 from perceiver_jax.errors import CheckpointError
 from perceiver_jax.train.config import ExperimentConfig, Select
 from perceiver_jax.train.metrics import read_metrics
@@ -16,7 +17,9 @@ from perceiver_jax.train.retention import best_steps, ranking, values_by_step
 Entry = Mapping[str, Any]  # A line of metrics.jsonl.
 
 # What stands beside the metrics in a result and in a line of metrics.jsonl.
-NO_METRICS = ("name", "step", "split", "examples", "num_params", "select", "timing")
+NO_METRICS = (
+    "name", "step", "split", "examples", "ids", "trained_on", "num_params", "select", "timing",
+)  # fmt: skip
 
 
 def chosen(config: ExperimentConfig, entries: Sequence[Entry]) -> tuple[Entry | None, Select]:
@@ -41,8 +44,30 @@ def chosen(config: ExperimentConfig, entries: Sequence[Entry]) -> tuple[Entry | 
     return (max(evaluations, key=lambda each: each["step"]) if evaluations else None), "last"
 
 
+def ids_of(evaluated: Source, trained: Source) -> dict[str, Any]:
+    """Returns which examples a result is of, where sets are not the same everywhere.
+
+    Returns:
+      "ids", a hash of those evaluated, and "trained_on", number and hash of those trained on; of
+      either, where its source knows.
+
+    Raises:
+      DataError: the ids cannot be read.
+    """
+    found: dict[str, Any] = ids_digest(evaluated)
+    training = ids_digest(trained)
+    if training:
+        found["trained_on"] = {"examples": len(trained), **training}
+    return found
+
+
 def result(
-    config: ExperimentConfig, entries: Sequence[Entry], *, examples: int, num_params: int
+    config: ExperimentConfig,
+    entries: Sequence[Entry],
+    *,
+    examples: int,
+    num_params: int,
+    ids: Mapping[str, Any] = {},
 ) -> dict[str, Any]:
     """Returns what final_metrics.json holds, of a run that has come to its end.
 
@@ -51,6 +76,7 @@ def result(
       entries: of metrics.jsonl.
       examples: how many the evaluated split has.
       num_params: how many parameters the model has.
+      ids: which examples these are, from `ids_of`.
 
     Raises:
       CheckpointError: there is no evaluation among the entries.
@@ -68,6 +94,7 @@ def result(
         "split": entry["split"],
         "select": select,
         "examples": examples,
+        **ids,
         "num_params": num_params,
         **{name: value for name, value in entry.items() if name not in NO_METRICS},
     }

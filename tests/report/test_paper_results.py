@@ -54,8 +54,29 @@ def test_the_table_of_modelnet40() -> None:
     }
 
 
+def test_the_tables_of_audioset() -> None:
+    third, tenth = PAPER_TABLES["audioset"]
+    assert (third.source, tenth.source) == ("Perceiver, Table 3", "Perceiver IO, Table 10")
+    assert {(table.metric, table.examples) for table in (third, tenth)} == {
+        ("mean_average_precision", 20_371)
+    }
+    quoted = [row.printed for row in third.rows if row.variant is None]
+    assert quoted == [
+        "31.4", "32.7", "36.0", "38.0", "43.1", "37.5", "32.4", "18.8", "41.8", "38.4", "25.7",
+        "46.2",
+    ]  # fmt: skip
+    ours = {row.variant: row.printed for table in (third, tenth) for row in table.rows}
+    del ours[None]
+    assert ours == {
+        "audio_raw": "38.3", "audio_mel": "38.4", "video": "25.8", "audio_video_raw": "43.5",
+        "audio_video_mel": "43.2", "tuned": "44.2", "io_perceiver_raw": "42.4", "io_raw": "43.3",
+        "io_perceiver_mel": "43.6", "io_mel": "44.9",
+    }  # fmt: skip
+
+
 def test_rows_have_different_names() -> None:
-    names = Counter((table.source, row.row) for table in IMAGENET for row in table.rows)
+    tables = [table for name in PAPER_TABLES for table in paper_tables(name)]
+    names = Counter((table.source, row.row) for table in tables for row in table.rows)
     assert max(names.values()) == 1
 
 
@@ -109,5 +130,7 @@ def test_experiments_name_their_rows(name: str) -> None:
 
 
 def test_a_table_that_there_is_not() -> None:
-    with pytest.raises(ConfigError, match="no paper table 'cifar'; there is: imagenet, modelnet40"):
+    with pytest.raises(
+        ConfigError, match="no paper table 'cifar'; there is: imagenet, modelnet40, audio"
+    ):
         paper_tables("cifar")

@@ -33,6 +33,7 @@ def _single(run: Run) -> Section:
         about = f"On {split}, {at}: {_selected(run)} so far; the run is not complete."
     else:
         about = f"The last evaluation on {split}, {at}; the run is not complete."
+    about += _ids(run)
     header = ["metric", "this run"]
     rows = [
         [metrics_shown.title(run, name), metrics_shown.show(run, name, value)]
@@ -56,6 +57,15 @@ def _single(run: Run) -> Section:
         else:
             row += ["–", "–"]
     return Section(TITLE, join([table(header, rows, numbers=(1, 2, 3), stacked=True), note(about)]))
+
+
+def _ids(run: Run) -> str:
+    """Which examples these are, where no two have the same ones."""
+    ids, trained = run.result.get("ids"), run.result.get("trained_on")
+    said = "" if ids is None else f" The hash of their ids is {ids}."
+    if trained is not None:
+        said += f" Trained on {trained['examples']:,} examples, ids {trained['ids']}."
+    return said
 
 
 def _selected(run: Run) -> str:
