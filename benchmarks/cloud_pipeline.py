@@ -1,6 +1,6 @@
 """Clouds a second of the input pipeline, stage by stage, in one thread.
 
-    python -m benchmarks.cloud_pipeline [--clouds=4000] [--num_points=2048] [--repeats=7] [--markdown]
+    python -m benchmarks.cloud_pipeline [--clouds=4000] [--num_points=2048] [--markdown]
 
 Makes a set of random clouds, reads it in random order, and makes of each cloud what
 `PointCloudsConfig` makes of it in training, in batches of 512. All stages together are compared
@@ -133,9 +133,7 @@ def _check(config: PointCloudsConfig, source: Source) -> None:
         raise RuntimeError("the stages that are timed do not make what the pipeline makes")
 
 
-def _staged(
-    config: PointCloudsConfig, source: Source, number: int, batch: int
-) -> dict[str, float]:
+def _staged(config: PointCloudsConfig, source: Source, number: int, batch: int) -> dict[str, float]:
     """Seconds by stage over all clouds. Each cloud goes through all stages."""
     parts = stages(config)
     seconds = dict.fromkeys(("read", *parts, "batch"), 0.0)
@@ -170,9 +168,10 @@ def render(result: Result, *, markdown: bool) -> str:
         row("all stages", result.total, "100%"),
         row("as the trainer calls it", result.loader, ""),
     ]
+    table = tables.render(_HEADER, rows, right=_HEADER[1:], markdown=markdown)
     return (
         f"{result.clouds:,} clouds of {result.num_points:,} points, median of {result.repeats} "
-        f"rounds, one thread.\n\n{tables.render(_HEADER, rows, right=_HEADER[1:], markdown=markdown)}"
+        f"rounds, one thread.\n\n{table}"
     )
 
 
