@@ -22,6 +22,9 @@ from perceiver_jax.data.points.workers import work_through
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import ConfigError, DataError
 
+# Of stored sets. Another one whenever the same files and flags give other clouds.
+VERSION = "1.0.0"
+
 _PLAN = "plan.json"
 
 
@@ -126,7 +129,7 @@ class Conversion:
           DataError: the folder has parts of something else.
           UserError: it cannot be written.
         """
-        plan, expected = self.folder / _PLAN, self.provenance()
+        plan, expected = self.folder / _PLAN, {**self.provenance(), "version": VERSION}
         if not plan.exists() and not any(self.folder.glob("*.npz")):
             with replacing(plan) as path:
                 path.write_text(json.dumps(expected, indent=1), encoding="utf-8")
@@ -206,7 +209,12 @@ def differences(found: Any, expected: dict[str, Any]) -> str:
     """Says how what was noted earlier was made, where that differs: "with --seed=1"."""
     if not isinstance(found, dict):
         return "of nobody knows what"
-    named = {"num_points": "with --num_points={}", "seed": "with --seed={}", "kind": "of {}"}
+    named = {
+        "num_points": "with --num_points={}",
+        "seed": "with --seed={}",
+        "kind": "of {}",
+        "version": "by version {} of this program",
+    }
     told = [
         text.format(found.get(key))
         for key, text in named.items()

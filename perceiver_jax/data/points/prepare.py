@@ -8,8 +8,10 @@ on all cores. Whatever stops it, the same command goes on where it was, and a se
 not at all. Meshes that cannot be read are left out, and listed in left_out.json beside the set.
 """
 
+import contextlib
 import dataclasses
 import datetime
+import fcntl
 import json
 import multiprocessing
 import os
@@ -19,7 +21,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TextIO
@@ -28,15 +30,23 @@ from absl import flags
 
 from perceiver_jax.atomic import replacing
 from perceiver_jax.data.points.convert import (
+    VERSION,
     Conversion,
     available_cores,
     check_enough_points,
     convert,
     differences,
 )
-from perceiver_jax.data.points.known import name_of, surprises
-from perceiver_jax.data.points.layouts import SPLITS, Layout, LeftOut, find_layout
-from perceiver_jax.errors import EXIT_INTERRUPTED, ConfigError, DataError, require, run_main
+from perceiver_jax.data.points.known import HDF5_MODELNET40, name_of, surprises
+from perceiver_jax.data.points.layouts import SPLITS, Hdf5Clouds, Layout, LeftOut, find_layout
+from perceiver_jax.errors import (
+    EXIT_INTERRUPTED,
+    ConfigError,
+    DataError,
+    UserError,
+    require,
+    run_main,
+)
 
 _FLAGS = flags.FLAGS
 
@@ -80,8 +90,8 @@ def prepare(
       report: takes lines for the user.
 
     Raises:
-      DataError: the source holds no known set, the place is taken by another set, too little could
-        be read, or a process died; with the mend.
+      DataError: the source holds no known set, the place is taken by another set or another
+        process, too little could be read, or a process died; with the mend.
       ConfigError: an impossible number or name.
       UserError: a package is missing, or the disk refuses.
     """
@@ -105,12 +115,13 @@ def prepare(
     if folder is None:
         check_enough_points(conversion)
         progress = Progress(len(layout.entries), len(layout.entries) - before, report)
-        start = time.monotonic()
-        convert(conversion, workers or available_cores(), progress.done)
-        seconds = time.monotonic() - start
-        progress.end()
-        _check_enough(conversion)
-        folder = _write(name, root, conversion)
+        with _alone(conversion.folder):
+            start = time.monotonic()
+            convert(conversion, workers or available_cores(), progress.done)
+            seconds = time.monotonic() - start
+            progress.end()
+            _check_enough(conversion)
+            folder = _write(name, root, conversion)
     else:
         report(f"{folder} is there already, made of the same files in the same way.")
         before = 0
@@ -191,10 +202,34 @@ def _checked_name(name: str | None, layout: Layout, source: str) -> str:
     return name
 
 
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps a second process from the same set: it would take away what this one writes.
+
+    Raises:
+      DataError: another process is at it.
+      UserError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a")
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}.") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # Gone when the process is.
+        except BlockingIOError as error:
+            raise DataError(
+                f"Another process is making this set, in {folder}. Wait until it is done, or give "
+                "another --name or --data_dir."
+            ) from error
+        except OSError:
+            pass  # A file system without locks.
+        yield
+
+
 def _written(name: str, root: Path, conversion: Conversion) -> Path | None:
     """Returns the set's folder if it is there already, made in just this way."""
-    from perceiver_jax.data.points.builder import VERSION
-
     folder = root / name / VERSION
     if not folder.exists():
         return None
@@ -214,7 +249,7 @@ def _written(name: str, root: Path, conversion: Conversion) -> Path | None:
 def _write(name: str, root: Path, conversion: Conversion) -> Path:
     from perceiver_jax.data.points import builder
 
-    for left in (root / name).glob(f"*incomplete*{builder.VERSION}*"):  # By a run that was killed.
+    for left in (root / name).glob(f"*incomplete*{VERSION}*"):  # By a run that was killed.
         shutil.rmtree(left, ignore_errors=True)
     return Path(builder.write(name, os.fspath(root), conversion))
 
@@ -263,6 +298,10 @@ def _warn(
         for entry in layout.entries
         if entry.name not in gone
     ]
+    counts = Counter(split for _, split in there)
+    if (name, layout.kind) == ("modelnet40", Hdf5Clouds.kind):
+        if (counts["train"], counts["test"]) == HDF5_MODELNET40:
+            return
     found = surprises(name, there)
     if found:
         what = "With what was left out, this" if left_out else "This"
