@@ -105,6 +105,5 @@ def read_cloud(
         )
     points = meshes.read_points(path)
     if len(points) > num_points:
-        order = np.random.Generator(np.random.PCG64(seed)).permutation(len(points))
-        points = points[order[:num_points]]
+        points = meshes.draw(points, num_points, seed)
     return normalize(points)

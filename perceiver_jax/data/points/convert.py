@@ -17,7 +17,7 @@ import numpy as np
 
 from perceiver_jax.atomic import replacing
 from perceiver_jax.data.points.layouts import Entry, Layout, LeftOut
-from perceiver_jax.data.points.meshes import Mesh, sample
+from perceiver_jax.data.points.meshes import Mesh, draw, sample
 from perceiver_jax.data.points.workers import work_through
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import ConfigError, DataError
@@ -200,9 +200,7 @@ def cloud(layout: Layout, entry: Entry, num_points: int, seed: int) -> np.ndarra
         raise CorruptExample(
             f"{entry.name} has {len(stored)} points, and --num_points={num_points} are asked for."
         )
-    # Not NumPy's shuffle(): what it gives may change with NumPy; the stream of random() does not.
-    order = np.random.Generator(np.random.PCG64(seed)).random(len(stored)).argsort(kind="stable")
-    return stored[order[:num_points]]
+    return draw(stored, num_points, seed)
 
 
 def differences(found: Any, expected: dict[str, Any]) -> str:

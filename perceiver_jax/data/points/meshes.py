@@ -110,6 +110,21 @@ def sample(mesh: Mesh, num_points: int, seed: int) -> np.ndarray:  # [num_points
     return np.einsum("pc,pcd->pd", weights, corners[hit]).astype(np.float32)
 
 
+def draw(points: np.ndarray, num_points: int, seed: int) -> np.ndarray:  # [num_points, ...]
+    """Draws some of the points of a cloud [n, ...], all different, in random order.
+
+    The first n of them are what `num_points=n` draws.
+
+    Args:
+      points: at least `num_points` of them.
+      num_points: how many.
+      seed: 0 or more.
+    """
+    # Not NumPy's shuffle(): what it gives may change with NumPy; the stream of random() does not.
+    order = np.random.Generator(np.random.PCG64(seed)).random(len(points)).argsort(kind="stable")
+    return points[order[:num_points]]
+
+
 def read_points(file: str | Path | bytes, name: str = "") -> np.ndarray:  # [points, 3], float32
     """Reads a cloud of points as it is stored: .npy, or text with three or more numbers a line.
 
