@@ -50,7 +50,8 @@ def find_files(
             rest = f"only {_count(len(files), 'other file')}" if files else "nor any other file"
             raise DataError(f"the folder {path} has no {one}, {rest}.")
         if len(kept) < len(files):
-            others = [file.name for file in files if file not in set(kept)]
+            taken = set(kept)
+            others = [file.name for file in files if file not in taken]
             shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
             are = f"that is no {one}" if len(others) == 1 else f"that are no {several}"
             notes.append(f"{path}: skipped {_count(len(others), 'file')} {are} ({shown})")
