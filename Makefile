@@ -1,6 +1,7 @@
-# make train    set up .venv, train on handwritten digits, end with the test accuracy
-# make test     set up .venv, run all tests
-# make check    lint, types and tests
+# make train        set up .venv, train on handwritten digits, end with the test accuracy
+# make test         set up .venv, run all tests
+# make setup-dev    set up .venv alone, with what tests and linters need
+# make check        lint, types and tests
 #
 # Variables, all optional:
 #   PYTHON=python3.12            the Python that .venv is made with (3.11 or newer)
@@ -34,8 +35,9 @@ help:
 train: setup
 	$(RUN) -m perceiver_jax.train --config=$(CONFIG)$(if $(VARIANT),:$(VARIANT)) --workdir=$(WORKDIR) $(ARGS)
 
+# Neighbours stay in one process, which has made their fixtures and compiled their programs.
 test: setup-dev
-	$(RUN) -m pytest -n $(WORKERS) $(ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: setup-dev
 	$(RUN) -m ruff check --output-format=concise .

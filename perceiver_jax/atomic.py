@@ -63,7 +63,10 @@ def making_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     if path.exists():
-        raise UserError(f"{path} exists already, and is left as it is; name another folder.")
+        raise UserError(
+            f"{path} exists already, and is left as it is. Delete it to make it anew, or name "
+            "another folder."
+        )
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         temporary.mkdir(parents=True)

@@ -7,10 +7,16 @@ import hypothesis
 import jax
 import pytest
 
+from tests import compiling
+
 # For this process ...
 jax.config.update("jax_platforms", "cpu")
 # ... which sees eight devices, so that sharded programs are tested as such ...
 jax.config.update("jax_num_cpu_devices", 8)
+# ... and which compiles quickly. XLA reads its flags once, when the devices are made.
+with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("XLA_FLAGS", f"{os.environ.get('XLA_FLAGS', '')} {compiling.XLA_FLAGS}".strip())
+    jax.devices()
 # ... and for those that tests start, which see one, as a user's laptop does.
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Figures are drawn to files only, also where a display is at hand.
@@ -28,6 +34,20 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("repeatable")
 
 
+_CACHE = {
+    "jax_persistent_cache_min_compile_time_secs": 0.05,  # What is quicker costs as much to keep.
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compiles each program once in this process: many tests make the same ones anew."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    for name, value in _CACHE.items():
+        jax.config.update(name, value)
+
+
 @pytest.fixture
 def highest_precision() -> Iterator[None]:
     """Float32 products in full float32, as the golden arrays were computed.
@@ -40,12 +60,6 @@ def highest_precision() -> Iterator[None]:
 
 @pytest.fixture
 def quick_compilation() -> Iterator[None]:
-    """Half the compile time, for slower programs; their values are rounded like all others.
-
-    For tests that compile a small program and run it once.
-    """
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
+    """Half the compile time, for tests that compile a small program and run it once."""
+    with compiling.quick():
         yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", False)

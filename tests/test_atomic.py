@@ -54,7 +54,9 @@ def test_a_folder_is_whole_or_not_there(tmp_path):
 
 
 def test_a_folder_that_exists_is_left_alone(tmp_path):
-    with pytest.raises(UserError, match="exists already, and is left as it is"):
+    with pytest.raises(
+        UserError, match="is left as it is. Delete it to make it anew, or name another"
+    ):
         with making_folder(tmp_path):
             raise AssertionError("never begun")
     assert tmp_path.is_dir()

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import difflib
 import enum
 import re
 import types
@@ -97,7 +98,18 @@ def coerce(value: Any, hint: Any, path: str) -> Any:
     except _Mismatch:
         raise ConfigError(
             f"config.{path} expects {describe(hint)}, and got {value!r} ({type(value).__name__})."
+            + _named_configs(value, hint)
         ) from None
+
+
+def _named_configs(value: Any, hint: Any) -> str:
+    """Says which names of configs a text may be, where the annotation has configs."""
+    names = [short_name(each) for each in config_classes(hint)]
+    if not isinstance(value, str) or not names:
+        return ""
+    near = difflib.get_close_matches(value.lower(), names, n=1, cutoff=0.6)
+    guess = f" Did you mean {near[0]}?" if near else ""
+    return f"{guess} By name there {'is' if len(names) == 1 else 'are'}: {', '.join(names)}."
 
 
 class _Mismatch(Exception):

@@ -13,7 +13,7 @@ import numpy as np
 
 from perceiver_jax.data.images import normalize as imagenet
 from perceiver_jax.data.images.crop import EVAL_CROP, central_box
-from perceiver_jax.data.images.decode import to_rgb
+from perceiver_jax.data.images.decode import MODES, decode
 from perceiver_jax.data.images.normalize import denormalize, normalize
 from perceiver_jax.data.images.resize import resize_uint8
 from perceiver_jax.errors import DataError, ModelError, require
@@ -54,27 +54,22 @@ def read_image(path: str | Path, *, channels: int = 3) -> np.ndarray:  # [y, x, 
       channels: 3, red, green and blue; or 1, their brightness (Pillow's "L").
 
     Raises:
-      DataError: the file is missing, is no image, or is damaged.
+      DataError: the file is missing or cannot be read, is no image, or is damaged.
     """
-    require("PIL", purpose="Reading images", pip_name="pillow")
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    if channels not in (1, 3):
+    if channels not in MODES:
         raise ValueError(f"image files are read with 1 or 3 channels; got {channels}.")
     path = Path(path)
     if path.is_dir():
         raise DataError(f"{path} is a folder, not an image.")
     try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            rgb = to_rgb(image)
-            return np.asarray(rgb) if channels == 3 else np.asarray(rgb.convert("L"))[..., None]
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"there is no image {path}.") from error
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path} is not an image of a format that Pillow knows.") from error
-    except Exception as error:  # Decoders fail in many ways: OSError, SyntaxError, struct.error.
-        raise DataError(f"the image {path} is damaged: {error}") from error
+    except OSError as error:
+        raise DataError(f"the image {path} cannot be read: {error.strerror}.") from error
+    # One picture that somebody chose may be larger than what a million files are trusted with.
+    image = decode(data, f"the image {path}", channels=channels, exif=True, max_pixels=None)
+    return np.asarray(image).reshape(image.height, image.width, channels)
 
 
 def find_images(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]:

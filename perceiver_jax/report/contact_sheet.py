@@ -2,11 +2,12 @@
 
 It is what the model sees at step 0: read and augmented by the trainer's own reader, and mixed as
 the step mixes it, with the same random numbers. Pixels are shown one for one, small images
-enlarged by a whole number.
+enlarged by a whole number. Below each stands its class; of one that is mixed, by what, and both.
 """
 
 import dataclasses
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,8 +22,8 @@ from perceiver_jax.data.shown import NamesClasses, ShowsPictures
 from perceiver_jax.data.source import training_source
 from perceiver_jax.errors import ConfigError, UserError, require
 from perceiver_jax.report.png import scaled_down
-from perceiver_jax.tasks.base import reads, training_batch
-from perceiver_jax.tasks.classification import MIXED_LABEL, RATIO
+from perceiver_jax.tasks.base import Task, reads, training_batch
+from perceiver_jax.tasks.classification import MIXED_LABEL, RATIO, ClassificationConfig
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.state import batch_key
 
@@ -31,10 +32,12 @@ LARGEST = 224  # Pixels of a picture's shorter side; what is larger is scaled do
 LONGEST = 3 * LARGEST  # Pixels of its longer side.
 SMALLEST = 96  # ... and what is less than half of this is enlarged.
 
+_MIXES = {"mixup": "MixUp", "cutmix": "CutMix"}  # As the papers spell them.
 _COLUMNS = 8  # At most.
 _GAP = 12  # Pixels around every picture.
 _LINE = 13  # Pixels from one line of text to the next,
 _CHARACTER = 5.7  # and those that a character takes, about.
+_MOST_LINES = 2  # That one line of a caption is broken into.
 _NARROWEST = 480  # Pixels of the sheet's width, for the line at its top.
 _DPI = 100
 _TEXT = "#2b2f36"
@@ -45,7 +48,7 @@ class Shown:
     """An example on the sheet."""
 
     picture: np.ndarray  # uint8 [y, x, 3]
-    caption: tuple[str, ...]  # Lines.
+    caption: tuple[str, ...]  # Lines; `draw` breaks those that are too long.
 
 
 def check_path(path: str | Path) -> Path:
@@ -95,10 +98,9 @@ def first_batch(
     examples = [jax.tree.map(lambda array, row=row: array[row], batch) for row in range(count)]
     # Once: to name its classes a data set may have to look at all of its files.
     names = tuple(data.class_names()) if isinstance(data, NamesClasses) else ()
-    label_key = getattr(task, "label_key", None)
     return [
-        Shown(_sized(_as_rgb(data.picture(example), data)), _caption(example, label_key, names))
-        for example in examples
+        Shown(_sized(_as_rgb(data.picture(example), data)), _caption(example, row, task, names))
+        for row, example in enumerate(examples)
     ]
 
 
@@ -119,8 +121,9 @@ def _read(config: ExperimentConfig, count: int, report: Callable[[str], None]) -
     return arrays
 
 
-def _caption(example: Arrays, key: str | None, names: Sequence[str]) -> tuple[str, ...]:
-    """Says what the example is: its label, its labels, or two with their shares."""
+def _caption(example: Arrays, row: int, task: Task, names: Sequence[str]) -> tuple[str, ...]:
+    """Says what the example is: its label, its labels, or how two are mixed and their shares."""
+    key = getattr(task, "label_key", None)
 
     def name(label: Any) -> str:
         return names[int(label)] if 0 <= int(label) < len(names) else str(int(label))
@@ -135,7 +138,9 @@ def _caption(example: Arrays, key: str | None, names: Sequence[str]) -> tuple[st
     if MIXED_LABEL not in example:
         return (name(labels),)
     ratio = float(example[RATIO])
-    return f"{ratio:.2f}: {name(labels)}", f"{1 - ratio:.2f}: {name(example[MIXED_LABEL])}"
+    shares = f"{ratio:.2f}: {name(labels)}", f"{1 - ratio:.2f}: {name(example[MIXED_LABEL])}"
+    mixing = task.mixing if isinstance(task, ClassificationConfig) else None
+    return shares if mixing is None else (_MIXES[mixing.kind(row)], *shares)
 
 
 def _as_rgb(picture: np.ndarray, data: Any) -> np.ndarray:  # uint8 [y, x, 1 or 3] -> [y, x, 3]
@@ -174,20 +179,23 @@ def draw(path: Path, shown: Sequence[Shown], title: str) -> None:
     # As many rows as columns, and of wide pictures more, so that the sheet is no band.
     columns = min(math.ceil(math.sqrt(len(shown) * min(tallest / widest, 1))), _COLUMNS)
     rows = -(-len(shown) // columns)
-    lines = max(len(each.caption) for each in shown)
-    cell_height = tallest + lines * _LINE + _GAP
     cell_width = max(SMALLEST, widest) + _GAP
+    captions = [
+        [line for text in each.caption for line in broken(text, cell_width - _GAP)]
+        for each in shown
+    ]
+    lines = max(map(len, captions))
+    cell_height = tallest + lines * _LINE + _GAP
     top = 2 * _GAP + _LINE
     height, width = top + rows * cell_height, max(columns * cell_width + _GAP, _NARROWEST)
     sheet = np.full((height, width, 3), 255, np.uint8)
     texts = [(_GAP, _GAP, _fitting(title, 0.8 * (width - 2 * _GAP)), 9)]
-    for index, each in enumerate(shown):
+    for index, (each, caption) in enumerate(zip(shown, captions, strict=True)):
         y, x = top + index // columns * cell_height, _GAP + index % columns * cell_width
         size_y, size_x = each.picture.shape[:2]
         sheet[y : y + size_y, x : x + size_x] = each.picture
-        for line, text in enumerate(each.caption):
-            below = y + size_y + 2 + line * _LINE
-            texts.append((x, below, _fitting(text, cell_width - _GAP), 7))
+        for line, text in enumerate(caption):
+            texts.append((x, y + size_y + 2 + line * _LINE, text, 7))
 
     # Half a pixel more, which is cut off: a product that rounds down would lose a whole one.
     figure = Figure(figsize=((width + 0.5) / _DPI, (height + 0.5) / _DPI), dpi=_DPI)
@@ -202,10 +210,22 @@ def draw(path: Path, shown: Sequence[Shown], title: str) -> None:
         figure.savefig(temporary, format="png", dpi=_DPI)
 
 
+def broken(text: str, width: float) -> list[str]:
+    """Returns a line of a caption as lines of `width` pixels: between words if that is possible.
+
+    What does not go into two is cut off, with an ellipsis where that was.
+    """
+    most = max(int(width / _CHARACTER), 1)
+    lines = textwrap.wrap(text, most, subsequent_indent="  " if most > 2 else "") or [""]
+    if len(lines) > _MOST_LINES:
+        lines[_MOST_LINES - 1 :] = [_fitting(" ".join(lines[_MOST_LINES - 1 :]), width)]
+    return lines
+
+
 def _fitting(text: str, width: float) -> str:
     """Returns the text, cut off where it is much too long for `width` pixels."""
     most = max(int(width / _CHARACTER), 1)
-    return text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return text if len(text) <= most else text[: most - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def write(config: ExperimentConfig, path: Path, report: Callable[[str], None] = print) -> str:

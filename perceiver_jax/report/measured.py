@@ -4,13 +4,34 @@ import dataclasses
 import glob
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from perceiver_jax import config as config_lib
-from perceiver_jax.errors import CheckpointError, UserError
+from perceiver_jax.errors import CheckpointError, ConfigError, UserError
 from perceiver_jax.report.paper_results import Key, ResultRow, ResultTable, same_results
 from perceiver_jax.report.run_record import Run, read_run
-from perceiver_jax.train.config import changes_trajectory
+from perceiver_jax.train.config import ExperimentConfig, changes_trajectory
 from perceiver_jax.train.paper import Difference, differences
+
+# Two runs that differ in the seed are runs of one experiment, and which split was evaluated is
+# compared with the paper's whatever the config says.
+_NOT_COMPARED = ("trainer.seed", "trainer.eval_split")
+
+
+class Change(NamedTuple):
+    """A field on which the paper is silent, with another value than the row's variant has."""
+
+    path: str
+    variant: Any
+    here: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """How a run differs from its row's variant, where the paper's recipe says nothing."""
+
+    variant: str  # As `load_experiment` takes it: "experiments/imagenet.py:perceiver".
+    found: tuple[Change, ...]  # Those that change what is learned.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,6 +47,7 @@ class Measurement:
     has_checkpoint: bool  # Whether the weights that were evaluated are still there.
     # From the paper's recipe and from its evaluation; None: the experiment names no recipe.
     differences: tuple[Difference, ...] | None
+    changes: Changes | None  # None: the row has no variant, or its file is not here.
     remarks: tuple[str, ...]  # What else a reader should know.
 
     @property
@@ -116,6 +138,7 @@ def compare(tables: Sequence[ResultTable], workdirs: Sequence[Path]) -> Comparis
       workdirs: directories that hold runs, from `find_workdirs`. None of them is changed.
     """
     first = same_results(tuple(tables))
+    variants = _Variants(tables)
     runs, unreadable = _read(workdirs)
     of_row: dict[Key, list[Run]] = {}
     elsewhere = []
@@ -123,7 +146,7 @@ def compare(tables: Sequence[ResultTable], workdirs: Sequence[Path]) -> Comparis
         paper = run.config.paper
         key = None if paper is None else first.get((paper.source, paper.row))
         if key is None:
-            elsewhere.append(_measure(run, None, _why_elsewhere(run)))
+            elsewhere.append(_measure(run, None, None, _why_elsewhere(run)))
         else:
             of_row.setdefault(key, []).append(run)
     measured = []
@@ -131,7 +154,7 @@ def compare(tables: Sequence[ResultTable], workdirs: Sequence[Path]) -> Comparis
         rows = []
         for row in table.rows:
             its_runs = of_row.get(first[table.source, row.row], [])
-            groups = _by_experiment([_measure(run, table) for run in its_runs])
+            groups = _by_experiment([_measure(run, table, variants) for run in its_runs])
             rows.append(MeasuredRow(row, groups))
         measured.append(MeasuredTable(table, tuple(rows)))
     return Comparison(tuple(measured), tuple(elsewhere), tuple(unreadable))
@@ -159,8 +182,46 @@ def _why_elsewhere(run: Run) -> str:
     return f"{paper.row} ({paper.source}) is no row of these tables"
 
 
-def _measure(run: Run, table: ResultTable | None, *remarks: str) -> Measurement:
-    """Args: `table` is None where the run is of none; then its own headline is its metric."""
+class _Variants:
+    """The variants of the tables' rows as they are shipped, each loaded once."""
+
+    def __init__(self, tables: Sequence[ResultTable]):
+        self._names = {
+            (table.source, row.row): f"{table.experiment}:{row.variant}"
+            for table in tables
+            for row in table.rows
+            if row.variant is not None
+        }
+        self._loaded: dict[str, ExperimentConfig | None] = {}
+
+    def changes(self, run: Run) -> Changes | None:
+        """Returns what a run has of its own, where its recipe says nothing."""
+        paper = run.config.paper
+        assert paper is not None  # it has named the row
+        name = self._names.get((paper.source, paper.row))
+        shipped = None if name is None else self._load(name)
+        if name is None or shipped is None:
+            return None
+        found = tuple(
+            Change(path, variant, here)
+            for path, variant, here in config_lib.diff(shipped, run.config)
+            if changes_trajectory(path) and path not in (*paper.recipe, *_NOT_COMPARED)
+        )
+        return Changes(name, found)
+
+    def _load(self, name: str) -> ExperimentConfig | None:
+        if name not in self._loaded:
+            try:
+                self._loaded[name] = config_lib.load_experiment(name)
+            except ConfigError:  # The command was not started where the experiments are.
+                self._loaded[name] = None
+        return self._loaded[name]
+
+
+def _measure(
+    run: Run, table: ResultTable | None, variants: _Variants | None, *remarks: str
+) -> Measurement:
+    """Args: both are None where the run is of no table; then its own headline is its metric."""
     result, said = run.result, list(remarks)
     metric = run.config.task.headline.metric if table is None else table.metric
     value = result.get(metric)
@@ -190,6 +251,7 @@ def _measure(run: Run, table: ResultTable | None, *remarks: str) -> Measurement:
         examples=examples,
         has_checkpoint=has_checkpoint,
         differences=None if table is None else _differences(run, table, split, examples),
+        changes=None if variants is None else variants.changes(run),
         remarks=tuple(said),
     )
 
@@ -225,8 +287,12 @@ def _differ_in_seed_only(one: Run, other: Run) -> bool:
     return all(path == "trainer.seed" or not changes_trajectory(path) for path, _, _ in changes)
 
 
-def _distance(group: Sequence[Measurement]) -> tuple[bool, int]:
+def _distance(group: Sequence[Measurement]) -> tuple[bool, int, int]:
     """How far the runs of a group are from the paper's: without a result last."""
     unknown = 10**6  # No recipe to compare with: behind all that have one.
-    found = group[0].differences
-    return all(each.value is None for each in group), unknown if found is None else len(found)
+    found, changes = group[0].differences, group[0].changes
+    return (
+        all(each.value is None for each in group),
+        unknown if found is None else len(found),
+        0 if changes is None else len(changes.found),
+    )

@@ -1,11 +1,13 @@
 """The papers' tables of results with our measured column, as text, as Markdown and as JSON."""
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from perceiver_jax.report import tables
 from perceiver_jax.report.measured import (
+    Changes,
     Comparison,
     Group,
     MeasuredRow,
@@ -21,6 +23,7 @@ NOT_EVALUATED = "no evaluation yet"
 
 _HEADER = ("row", "paper", "measured", "examples", "checkpoint", "recipe", "work directory")
 _RIGHT = ("paper", "examples")
+_MOST_CHANGES = 12  # That are listed of a run; a baseline with other sizes may have dozens.
 _ELSEWHERE_HEADER = ("run", "measured", "examples", "checkpoint", "remark", "work directory")
 
 
@@ -68,7 +71,8 @@ def _number(comparison: Comparison) -> dict[int, tuple[int, Measurement]]:
         for row in table.rows:
             for group in row.groups:
                 for each in group.measurements:
-                    if (each.differences or each.remarks) and id(each.run) not in numbers:
+                    told = each.differences or each.remarks or (each.changes and each.changes.found)
+                    if told and id(each.run) not in numbers:
                         numbers[id(each.run)] = (len(numbers) + 1, each)
     return numbers
 
@@ -140,7 +144,7 @@ def _checkpoints(measurements: Sequence[Measurement]) -> str:
 
 
 def _recipe(group: Group, numbers: dict[int, tuple[int, Measurement]]) -> str:
-    """How many values are not the paper's, and where they are listed."""
+    """How many values are not the paper's, how many changed where it is silent, and where which."""
     found = group.measurements[0].differences
     if found is None:
         text = "not recorded"
@@ -148,6 +152,9 @@ def _recipe(group: Group, numbers: dict[int, tuple[int, Measurement]]) -> str:
         text = "as printed"
     else:
         text = f"{len(found)} differ{'s' if len(found) == 1 else ''}"
+    changes = group.measurements[0].changes
+    if changes is not None and changes.found:
+        text += f", {len(changes.found)} changed"
     marks = sorted(
         numbers[id(each.run)][0] for each in group.measurements if id(each.run) in numbers
     )
@@ -163,8 +170,28 @@ def _remarks(numbers: dict[int, tuple[int, Measurement]], markdown: bool) -> lis
             f"{each.path}: {show(each.here)}; in the paper {show(each.paper)}"
             for each in measurement.differences or ()
         ]
-        parts.append(_listed(f"[{number}] {measurement.run.path}", lines, markdown, level=4))
+        title = f"[{number}] {measurement.run.path}"
+        if lines:
+            parts.append(_listed(title, lines, markdown, level=4))
+        changes = measurement.changes
+        if changes is not None and changes.found:
+            title += f", where the paper is silent: not as {changes.variant} has it"
+            parts.append(_listed(title, _changed(changes), markdown, level=4))
     return parts
+
+
+def _changed(changes: Changes) -> list[str]:
+    lines = [
+        f"{each.path}: {_value(each.here)}; in the variant {_value(each.variant)}"
+        for each in changes.found[:_MOST_CHANGES]
+    ]
+    more = len(changes.found) - len(lines)
+    return [*lines, f"... and {more:,} more"] if more else lines
+
+
+def _value(value: Any) -> str:
+    """A value as text; of a whole config, which has another class here than there, its class."""
+    return type(value).__name__ if dataclasses.is_dataclass(value) else show(value)
 
 
 def _elsewhere(measurements: Sequence[Measurement], markdown: bool) -> list[str]:
@@ -174,7 +201,7 @@ def _elsewhere(measurements: Sequence[Measurement], markdown: bool) -> list[str]
     cells = [
         [
             each.run.config.name,
-            NOT_EVALUATED if each.value is None else f"{each.metric} {each.value:.4g}",
+            _as_its_headline(each),
             _examples([each]),
             _checkpoints([each]),
             "; ".join(remark for remark in each.remarks if remark != NOT_EVALUATED),
@@ -184,6 +211,13 @@ def _elsewhere(measurements: Sequence[Measurement], markdown: bool) -> list[str]
     ]
     shown = tables.render(_ELSEWHERE_HEADER, cells, right=("examples",), markdown=markdown)
     return [f"### {title}\n\n{shown}" if markdown else f"{title}\n\n{shown}"]
+
+
+def _as_its_headline(each: Measurement) -> str:
+    """What a run of no row has measured: its own headline, in per cent if it is a fraction."""
+    if each.value is None:
+        return NOT_EVALUATED
+    return f"{each.metric} {each.run.config.task.headline.show(each.value)}"
 
 
 def _listed(title: str, lines: Sequence[str], markdown: bool, *, level: int = 3) -> str:
@@ -244,8 +278,23 @@ def _run_json(each: Measurement, scale: float) -> dict[str, Any]:
         "differences": None
         if found is None
         else [{"path": one.path, "paper": one.paper, "here": one.here} for one in found],
+        "changes": None if each.changes is None else _changes_json(each.changes),
         "remarks": list(each.remarks),
     }
+
+
+def _changes_json(changes: Changes) -> dict[str, Any]:
+    return {
+        "variant": changes.variant,
+        "found": [
+            {"path": each.path, "variant": _plain(each.variant), "here": _plain(each.here)}
+            for each in changes.found
+        ],
+    }
+
+
+def _plain(value: Any) -> Any:
+    return type(value).__name__ if dataclasses.is_dataclass(value) else value
 
 
 def _finite(value: float) -> float | None:

@@ -20,6 +20,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from perceiver_jax.errors import ConfigError
 
@@ -50,6 +51,10 @@ class MixConfig:
                 "MixUp out, give task.mixing.kinds=cutmix."
             )
 
+    def kind(self, pair: int) -> Kind:
+        """Returns what a pair is mixed by: the kinds take turns, whatever else is drawn."""
+        return self.kinds[pair % len(self.kinds)]
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -73,9 +78,8 @@ class Draws:
                 jax.random.uniform(centre, (2,), dtype=jnp.float32),
             )
 
-        pairs = jnp.arange(num_pairs)
-        by_turns = jnp.asarray([kind == "cutmix" for kind in config.kinds])
-        return cls(by_turns[pairs % len(config.kinds)], *jax.vmap(draw)(pairs))
+        is_cutmix = np.array([config.kind(pair) == "cutmix" for pair in range(num_pairs)], bool)
+        return cls(jnp.asarray(is_cutmix), *jax.vmap(draw)(jnp.arange(num_pairs)))
 
     def box(self, height: int, width: int) -> tuple[jax.Array, jax.Array]:
         """Returns the box's pixels: the first ones [P, 2], and those one past the last [P, 2].

@@ -92,6 +92,7 @@ def train(
                 final, first_step, num_steps = _train(config, claimed, model, on_step)
             took = _took(first_step, num_steps, time.monotonic() - started)
         else:
+            claimed.record(config)
             final, num_steps = _chosen_anew(config, claimed, final)
             took = " in an earlier run; delete the work directory to train again"
         # Here, where the memory of the state is free again; and where a kill left none.
@@ -173,12 +174,15 @@ def _train(
     if restored is None:
         first_step = 0
         state, origins = start_of_run(parts)
+        # Only here: until now, all that can be wrong with a start has left nothing behind.
+        workdir.record(config)
         if writes:
             write_json(workdir.initial_weights_path, origins.to_json())
         if writes and origins.render():
             print(origins.render(), flush=True)
     else:
         first_step, state = restored
+        workdir.record(config)
         progress.message(f"resuming    at step {first_step} of {num_steps}")
     metrics_file = MetricsFile(
         workdir.metrics_path,

@@ -44,7 +44,7 @@ class Workdir:
         processes: Processes = ALONE,
         report: Callable[[str], None] = print,
     ):
-        """Makes the directory if need be, and claims it.
+        """Makes the directory if need be, and claims it; `record` makes it a run's.
 
         Args:
           path: the directory.
@@ -75,7 +75,6 @@ class Workdir:
             if processes.primary:
                 self._lock = self._claim()
                 self._check_config(config)
-                write_json(self.config_path, config_lib.to_dict(config))
         except UserError as error:
             refusal = error
         except BaseException:
@@ -174,6 +173,29 @@ class Workdir:
                 f"The work directory {self.path} was taken over by {holder}; this run stops, so "
                 "that only one writes there."
             )
+
+    def record(self, config: ExperimentConfig) -> None:
+        """Writes config.json, which makes this the directory of a run.
+
+        Once a run can start, and before anything else is written: a start that fails, for want of
+        its data or with numbers that do not fit, leaves nothing that looks like a run.
+
+        Args:
+          config: the experiment that it was claimed for.
+
+        Raises:
+          CheckpointError: it cannot be written; on all processes.
+        """
+        refusal: UserError | None = None
+        try:
+            if self._processes.primary:
+                self.check()
+                write_json(self.config_path, config_lib.to_dict(config))
+        except UserError as error:
+            refusal = error
+        told = first_given(self._processes.agree(None if refusal is None else str(refusal)))
+        if told is not None:
+            raise refusal or CheckpointError(f"Another process of this run was refused: {told}")
 
     def _holds_results(self) -> bool:
         """Says whether a run got as far as to leave something that is worth keeping."""

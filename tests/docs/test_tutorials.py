@@ -22,6 +22,8 @@ from absl import flags
 from perceiver_jax.infer import flow_files
 from tests.docs import stand_ins
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 DOCS = Path(__file__).parents[2] / "docs"
 # What each page says is written.
 WRITTEN = {

@@ -12,6 +12,8 @@ from perceiver_jax.infer import attention_maps
 from tests import tiny_models
 from tests.infer.tiny_loaded import loaded, rereading, rgb_classifier
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 HEIGHT, WIDTH = 6, 5
 
 

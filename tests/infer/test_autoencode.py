@@ -13,6 +13,8 @@ from perceiver_jax.infer.loaded import LoadedModel
 from tests import golden_cases, golden_models, tiny_models
 from tests.random_params import model_params
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 PER_FRAME = 5  # Samples of the tiny model, whose pieces are two frames of 4 x 6 pixels.
 
 

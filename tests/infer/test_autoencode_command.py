@@ -9,6 +9,8 @@ from tests import tiny_models
 from tests.infer.command_line import predict
 from tests.infer.tiny_loaded import loaded as make_loaded
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SIZE, PER_FRAME, RATE = (4, 6), 5, 125  # 25 frames of five samples a second.
 
 

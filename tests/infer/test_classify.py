@@ -16,6 +16,8 @@ from tests.golden_cases import GOLDEN
 from tests.infer.tiny_loaded import loaded, rgb_classifier
 from tests.model.baselines import tiny
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def images(number, shape=(6, 5)):
     rng = np.random.default_rng(3)

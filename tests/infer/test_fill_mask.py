@@ -16,6 +16,8 @@ from perceiver_jax.model import tokenizer
 from tests import golden_cases, released_settings, tiny_models
 from tests.infer.tiny_loaded import loaded
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 PAD, MASK, CLS, SEP = tokenizer.PAD, tokenizer.MASK, tokenizer.CLS, tokenizer.SEP
 RELEASED = "This is an incomplete sentence where some words are missing."
 

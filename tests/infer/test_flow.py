@@ -12,6 +12,8 @@ from perceiver_jax.infer.loaded import LoadedModel
 from tests import golden_cases, golden_models, tiny_models
 from tests.random_params import model_params
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 # Height and width, overlap, frame: steps of 3 and 5 rows, so that several tiles meet.
 SIZE, OVERLAP = (5, 8), 2
 

@@ -13,6 +13,8 @@ from tests import tiny_models
 from tests.infer.command_line import predict
 from tests.infer.tiny_loaded import loaded as make_loaded
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SIZE = (6, 8)
 
 

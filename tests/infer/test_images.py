@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from perceiver_jax.data.images import decode
+from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import DataError
 from perceiver_jax.infer import images
 
@@ -59,6 +61,21 @@ def test_16_bits_are_scaled(tmp_path):
     assert images.read_image(tmp_path / "deep.png")[0, :, 1].tolist() == [0, 100, 255]
 
 
+def test_grey_is_brightness(tmp_path):
+    Image.new("RGB", (2, 1), GREEN).save(tmp_path / "a.png")
+    array = images.read_image(tmp_path / "a.png", channels=1)
+    assert array.shape == (1, 2, 1) and array.tolist() == [[[150], [150]]]  # 0.587 * 255
+
+
+def test_a_large_picture_is_none_of_a_data_set(tmp_path, monkeypatch):
+    # Where training takes an image for damaged, somebody may well want one to be classified.
+    monkeypatch.setitem(decode.decode.__kwdefaults__, "max_pixels", 10)
+    Image.new("RGB", (4, 3), GREEN).save(tmp_path / "a.png")
+    assert images.read_image(tmp_path / "a.png").shape == (3, 4, 3)
+    with pytest.raises(CorruptExample, match="4 x 3 pixels; images above 10 are taken"):
+        decode.decode((tmp_path / "a.png").read_bytes(), "a.png")
+
+
 def test_damaged_files_are_named(tmp_path):
     whole = tmp_path / "whole.png"
     rng = np.random.default_rng(0)
@@ -72,6 +89,13 @@ def test_damaged_files_are_named(tmp_path):
         images.read_image(tmp_path / "nowhere.png")
     with pytest.raises(DataError, match="is a folder"):
         images.read_image(tmp_path)
+    (tmp_path / "words.png").write_text("cat, dog")
+    with pytest.raises(
+        DataError, match=r"the image .*words\.png: no image of a format that Pillow"
+    ):
+        images.read_image(tmp_path / "words.png")
+    with pytest.raises(DataError, match=r"the image .*x\.png cannot be read: Not a directory"):
+        images.read_image(tmp_path / "words.png" / "x.png")
 
 
 def test_folders(tmp_path):

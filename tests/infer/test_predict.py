@@ -19,6 +19,8 @@ from tests import tiny_models
 from tests.infer.command_line import predict
 from tests.infer.tiny_loaded import loaded, rereading, rgb_classifier
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 ROOT = Path(__file__).parents[2]
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
 

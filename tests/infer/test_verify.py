@@ -35,6 +35,8 @@ from tests.infer.verify_stand_ins import (
     write_picture,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CHECKS = {
     "language-perceiver": [
         "logits, [CLS] text [SEP]",

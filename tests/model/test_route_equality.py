@@ -209,11 +209,20 @@ def test_recomputation_and_the_choice_change_nothing(name, remat):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["imagenet_fourier", "mlm", "optical_flow", "video_autoencoding"])
-def test_bfloat16_is_as_close_to_float32_as_the_definition(name):
+@pytest.mark.parametrize(
+    ("name", "which"),
+    [
+        ("imagenet_fourier", ("folded", "streamed")),
+        ("mlm", ("folded", "streamed")),
+        # Every route above, and every kind of decoder: in float32 all combinations are compared.
+        ("optical_flow", ("folded",)),
+        ("video_autoencoding", ("streamed",)),
+    ],
+)
+def test_bfloat16_is_as_close_to_float32_as_the_definition(name, which):
     expected = _definition(name)
     plain = _run(name, "plain", "bfloat16")
-    for route in ("folded", "streamed"):
+    for route in which:
         ours = _run(name, route, "bfloat16")
         for one, other, exact in zip(ours, plain, expected, strict=True):
             # The worst output, and the worst parameter. Each is a draw: in imagenet_fourier a route

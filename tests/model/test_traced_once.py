@@ -9,6 +9,7 @@ import pytest
 from perceiver_jax.model import blocks, capture, execution, routes, traced_once
 from perceiver_jax.model.encoder import EncoderConfig, PerceiverEncoder
 from perceiver_jax.model.execution import Execution
+from tests.leaf_errors import KEY_BIASES, assert_leaves_close
 from tests.random_params import transformed
 
 pytestmark = [pytest.mark.core, pytest.mark.usefixtures("highest_precision", "quick_compilation")]
@@ -57,9 +58,9 @@ def test_equals_layers_one_by_one(config, remat, monkeypatch):
     monkeypatch.setattr(traced_once, "allowed", lambda: False)
     one_by_one = value_and_gradients()
     assert "layer" not in called
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), once, one_by_one
-    )
+    # As a share of each one's largest value, of some hundreds: the rest is rounding.
+    assert_leaves_close(once[1], one_by_one[1], 1e-5, zero=KEY_BIASES)
+    np.testing.assert_allclose(once[0], one_by_one[0], rtol=1e-5)
     assert min(np.abs(g).max() for g in jax.tree.leaves(one_by_one[1])) > 0
 
 

@@ -7,7 +7,6 @@ import pytest
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.loop import train
 from tests.report.runs import CONV, experiment
-from tests.train.conftest import compilation_cache  # noqa: F401 - every report compiles the same
 
 
 def _train(config: ExperimentConfig, workdir: Path) -> Path:

@@ -18,22 +18,30 @@ from perceiver_jax.errors import ConfigError, UserError
 from perceiver_jax.report import contact_sheet
 from perceiver_jax.report.contact_sheet import Shown
 from perceiver_jax.tasks import MultilabelConfig
+from perceiver_jax.tasks.base import reads
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.step import make_batch
 from tests.data.sources import DamagedSource
 from tests.train import fake
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+def _read(config: ExperimentConfig) -> dict[str, np.ndarray]:
+    """What the first step reads, before anything is mixed."""
+    data, trainer = config.data, config.trainer
+    return next(train_batches(
+        data, data.make_source("train"), batch_size=trainer.batch_size * reads(config.task),
+        seed=trainer.seed, start_step=0, stop_step=1, threads=0,
+    ))  # fmt: skip
+
 
 def _trained_on(config: ExperimentConfig) -> dict[str, np.ndarray]:
     """The batch of the first step, made by the trainer's parts."""
-    parts = assemble(config, fake.MLP(), devices=jax.devices()[:1])
-    read = next(train_batches(
-        config.data, parts.train_source, batch_size=parts.examples_read, seed=config.trainer.seed,
-        start_step=0, stop_step=1, threads=0,
-    ))  # fmt: skip
-    seed, mesh = config.trainer.seed, parts.mesh
-    return jax.device_get(make_batch(config.task, read, seed=seed, step=0, mesh=mesh))
+    mesh = assemble(config, fake.MLP(), devices=jax.devices()[:1]).mesh
+    made = make_batch(config.task, _read(config), seed=config.trainer.seed, step=0, mesh=mesh)
+    return jax.device_get(made)
 
 
 def test_pictures_are_those_that_training_sees() -> None:
@@ -51,16 +59,23 @@ def test_pictures_are_those_that_training_sees() -> None:
 @pytest.mark.parametrize("most", [64, 3])
 def test_mixed_ones_too_with_both_labels_and_their_shares(most: int) -> None:
     config = fake.experiment(task__mixing="MixConfig")
-    batch = _trained_on(config)
+    batch, read = _trained_on(config), _read(config)
     shown = contact_sheet.first_batch(config, most)
     assert len(shown) == min(most, 8)
     for row, each in enumerate(shown):
         grey = (batch["image"][row, :, :, 0] + 1) * 127.5
         np.testing.assert_allclose(each.picture[::12, ::12, 0], grey, atol=0.501)
         ratio = batch["ratio"][row]
+        # As the picture shows: MixUp has shares of both in every pixel, CutMix one or the other.
+        first, second = read["image"][2 * row : 2 * row + 2]
+        blended = ratio * first + (1 - ratio) * second
+        kind = "MixUp" if np.allclose(batch["image"][row], blended, atol=1e-6) else "CutMix"
         assert each.caption == (
-            f"{ratio:.2f}: {batch['label'][row]}", f"{1 - ratio:.2f}: {batch['mixed_label'][row]}"
-        )  # fmt: skip
+            kind,
+            f"{ratio:.2f}: {batch['label'][row]}",
+            f"{1 - ratio:.2f}: {batch['mixed_label'][row]}",
+        )
+    assert {each.caption[0] for each in shown} == {"MixUp", "CutMix"}
     assert len({caption for each in shown for caption in each.caption}) > 3
 
 
@@ -92,16 +107,34 @@ def test_large_pictures_are_made_smaller(tmp_path: Path) -> None:
 
         def class_names(self) -> tuple[str, ...]:
             asked.append(1)
-            return ("$ a name that is far too long to stand under a picture of that size", "b")
+            return (
+                "b",
+                *7 * ("$ a name that is far too long to stand under a picture of that size",),
+            )
 
     config = dataclasses.replace(fake.experiment(), data=Large())
     shown = contact_sheet.first_batch(config)
     assert {each.picture.shape for each in shown} == {(224, 200, 3)}
     assert len(asked) == 1  # A folder of a million files would be listed for every picture.
-    # Two classes have names, the others numbers.
-    assert {each.caption[0][:1] for each in shown} <= set("$b23456789")
+    # Eight classes have names, the others numbers.
+    assert "$" in {each.caption[0][:1] for each in shown} <= set("$b89")
     contact_sheet.draw(tmp_path / "out.png", shown, "t" * 500)
-    assert Image.open(tmp_path / "out.png").size == (3 * 212 + 12, 37 + 3 * 249)
+    # A line is broken into two, and what is still too long is cut off.
+    assert Image.open(tmp_path / "out.png").size == (3 * 212 + 12, 37 + 3 * (224 + 2 * 13 + 12))
+
+
+def test_long_captions_are_broken_between_words() -> None:
+    # 96 pixels are 16 characters.
+    assert contact_sheet.broken("tabby, tabby cat", 96) == ["tabby, tabby cat"]
+    assert contact_sheet.broken("0.70: golden retriever", 96) == ["0.70: golden", "  retriever"]
+    assert contact_sheet.broken("Great Pyrenees dog, a large one", 96) == [
+        "Great Pyrenees", "  dog, a large\N{HORIZONTAL ELLIPSIS}"
+    ]  # fmt: skip
+    assert contact_sheet.broken("n" * 40, 96) == [
+        "n" * 16,
+        "  " + "n" * 13 + "\N{HORIZONTAL ELLIPSIS}",
+    ]
+    assert contact_sheet.broken("", 96) == [""]
 
 
 def test_several_labels_at_once() -> None:
@@ -167,5 +200,5 @@ def test_what_is_shown_in_words(tmp_path: Path) -> None:
     config = override(fake.experiment(task__mixing="MixConfig"), {"trainer.batch_size": "100"})
     title = contact_sheet.write(config, tmp_path / "out.png")
     assert title == "fake: 64 of 100 examples of the first training batch, each made of 2"
-    # Eight columns of 96 + 12, and eight rows of 96, two lines of 13 and 12.
-    assert Image.open(tmp_path / "out.png").size == (8 * 108 + 12, 37 + 8 * 134)
+    # Eight columns of 96 + 12, and eight rows of 96, three lines of 13 and 12.
+    assert Image.open(tmp_path / "out.png").size == (8 * 108 + 12, 37 + 8 * 147)

@@ -11,7 +11,7 @@ from perceiver_jax import config as config_lib
 from perceiver_jax.errors import CheckpointError
 from perceiver_jax.report import measured
 from perceiver_jax.report.paper_results import ResultRow, ResultTable
-from perceiver_jax.train.config import ExperimentConfig
+from perceiver_jax.train.config import ExperimentConfig, Lamb, Steps
 from perceiver_jax.train.paper import Difference, PaperResult
 from tests.report.runs import experiment
 
@@ -137,6 +137,43 @@ def test_other_experiments_are_other_groups_the_closest_first(tmp_path: Path) ->
     assert [group.values for group in groups] == [[0.1], [0.9], [0.2]]
     assert groups[1].measurements[0].differences == (Difference("trainer.batch_size", 8, 16),)
     assert groups[2].measurements[0].differences is None
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that the tables name, with the variant of their first row."""
+    monkeypatch.chdir(tmp_path)
+    Path("experiments").mkdir()
+    Path("experiments/small.py").write_text(
+        "from tests.report.test_measured import seeded\nVARIANTS = {'a': lambda: seeded(0)}\n"
+    )
+
+
+@pytest.mark.usefixtures("shipped")
+def test_where_the_paper_is_silent_a_run_is_compared_with_the_variant() -> None:
+    # The recipe has the batch size and the optimiser's class; how often is logged changes nothing.
+    trainer = dataclasses.replace(
+        seeded(7).trainer, batch_size=16, num_steps=6, log_every=5, eval_split="valid"
+    )
+    config = experiment(paper=paper(), trainer=trainer, schedule=Steps(), optimizer=Lamb(b1=0.8))
+    write_run(Path("changed"), config=config)
+    write_run(Path("shipped"), config=seeded(3))
+    comparison = measured.compare(TABLES, [Path("changed"), Path("shipped")])
+    for table in (0, 1):
+        as_shipped, changed = (group.measurements[0] for group in groups_of(comparison, table))
+        assert as_shipped.changes == measured.Changes("experiments/small.py:a", ())
+        assert changed.changes is not None
+        assert changed.changes.found == (
+            measured.Change("trainer.num_steps", 4, 6),
+            measured.Change("optimizer.b1", 0.9, 0.8),
+            measured.Change("schedule", seeded(0).schedule, Steps()),
+        )
+
+
+def test_without_the_experiments_file_there_is_no_such_comparison(tmp_path: Path) -> None:
+    write_run(tmp_path / "a")
+    (group,) = groups_of(measured.compare(TABLES, [tmp_path / "a"]))
+    assert group.measurements[0].changes is None
 
 
 def test_what_was_evaluated_counts_as_a_difference(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from perceiver_jax.report import measured, results_table
+from perceiver_jax.train.config import Constant, Steps
 from tests.report.runs import experiment
 from tests.report.test_measured import TABLES, paper, seeded, write_run
 
@@ -49,8 +50,37 @@ def test_text(comparison: measured.Comparison) -> None:
     assert "  examples evaluated: 10; in the paper 360\n" in text
     assert "[2] begun\n  no evaluation yet\n  not complete: step 2 of 4\n" in text
     elsewhere = text.partition("Runs of no row of these tables")[2].splitlines()
-    assert " ".join(elsewhere[4].split()) == "smoke top_1 0.9877 360 step 4 in no paper smoke"
+    assert " ".join(elsewhere[4].split()) == "smoke top_1 98.77% 360 step 4 in no paper smoke"
     assert "Records that cannot be read\n  damaged: damaged/config.json cannot be read" in text
+
+
+def test_what_the_paper_leaves_open_is_listed_up_to_a_limit(
+    comparison: measured.Comparison,
+) -> None:
+    (row, *_), *_ = (table.rows for table in comparison.tables)
+    run = row.groups[1].measurements[0]
+    found = (
+        measured.Change("trainer.num_epochs", 120.0, None),
+        measured.Change("schedule", Steps(), Constant()),
+        *(measured.Change(f"model.widths.{index}", 8, 4) for index in range(13)),
+    )
+    changed = dataclasses.replace(run, changes=measured.Changes("small.py:a", found))
+    rows = (dataclasses.replace(row, groups=(measured.Group((changed,)),)),)
+    tables = (dataclasses.replace(comparison.tables[0], rows=rows),)
+    comparison = dataclasses.replace(comparison, tables=tables)
+    text = results_table.render(comparison)
+    assert " 2 differ, 15 changed [1] " in " ".join(text.split())
+    assert (
+        "[1] larger, where the paper is silent: not as small.py:a has it\n"
+        "  trainer.num_epochs: none; in the variant 120\n"
+        "  schedule: Constant; in the variant Steps\n"
+        "  model.widths.0: 4; in the variant 8\n" in text
+    )
+    assert "  model.widths.9: 4; in the variant 8\n  ... and 3 more\n" in text
+    ((row_json,),) = (table["rows"] for table in results_table.to_json(comparison)["tables"])
+    changes = row_json["measured"][0]["runs"][0]["changes"]
+    assert len(changes["found"]) == 15 and changes["variant"] == "small.py:a"
+    assert changes["found"][1] == {"path": "schedule", "variant": "Steps", "here": "Constant"}
 
 
 def test_rows_of_which_nothing_was_run() -> None:

@@ -13,6 +13,8 @@ from perceiver_jax.tasks import ClassificationConfig, MixConfig, MultilabelConfi
 from perceiver_jax.tasks.base import reads, training_batch
 from perceiver_jax.tasks.mixing import Draws, mix_images
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 MANY = 20_000
 TASK = ClassificationConfig(num_classes=97, mixing=MixConfig())
 

@@ -14,7 +14,7 @@ import pytest
 
 from perceiver_jax import config as config_lib
 from perceiver_jax.checkpoints.store import CheckpointStore
-from perceiver_jax.errors import CheckpointError, ConfigError, DataError, ModelError
+from perceiver_jax.errors import CheckpointError, ConfigError, DataError, ModelError, UserError
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.evaluation import evaluate_checkpoint
 from perceiver_jax.train.interrupt import Interrupted
@@ -302,6 +302,19 @@ def test_sizes_that_the_devices_cannot_share(tmp_path: Path) -> None:
         run(tmp_path, trainer__mesh__data=3)
 
 
+def test_a_start_that_fails_leaves_nothing_that_looks_like_a_run(tmp_path: Path) -> None:
+    for changes in ({"trainer__batch_size": 12}, {"checkpoint": str(tmp_path / "none.npz")}):
+        with pytest.raises(UserError):
+            run(tmp_path / "run", **changes)
+        left = {path.name for path in (tmp_path / "run").rglob("*")}
+        assert left <= {".lock", "checkpoints"}  # The latter is empty.
+    (tmp_path / "run" / "config.json").write_text("of another experiment, as older versions left")
+    with pytest.raises(UserError):
+        run(tmp_path / "run", trainer__batch_size=12)
+    run(tmp_path / "run", trainer__num_steps=1)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())
+
+
 @pytest.mark.parametrize("batch_size", [8, 64, 360, 400])
 def test_evaluation_counts_every_example_once(whole: Path, batch_size: int, tmp_path: Path) -> None:
     workdir = tmp_path / "run"
@@ -336,8 +349,6 @@ def test_evaluation_of_a_checkpoint(tmp_path: Path, whole: Path) -> None:
 def test_missing_matplotlib_does_not_fail_a_finished_run(
     tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from perceiver_jax.errors import UserError
-
     def fail(*_: Any, **__: Any) -> None:
         raise UserError("no matplotlib")
 

@@ -112,7 +112,10 @@ def _history(workdir: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_kill_interrupt_and_go_on(tmp_path: Path) -> None:
+def test_kill_interrupt_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The first run compiles for all that follow.
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     code, out, err = _finish(_train(tmp_path / "whole"))
     assert (code, err) == (0, "")  # no library's chatter either
     final = json.loads((tmp_path / "whole" / "final_metrics.json").read_text())

@@ -26,6 +26,7 @@ from perceiver_jax.train.mesh import BATCH, make_mesh, put_batch
 from perceiver_jax.train.model_flops import step_flops
 from perceiver_jax.train.state import batch_key, step_key
 from perceiver_jax.train.step import make_batch
+from tests.compiling import QUICK
 from tests.data.sources import DamagedSource
 from tests.train import equivalent, fake
 from tests.train.equivalent import LAYOUTS, assert_equal, five_steps, mixing
@@ -67,7 +68,7 @@ def test_so_do_two_processes(on_one_device: Any) -> None:
     """Each reads its half of the 32 examples that make 16."""
     both = run_processes(
         "tests.train.jobs_training:mixed_steps", processes=2, devices=2,
-        environment={"JAX_DISABLE_MOST_OPTIMIZATIONS": "true"},
+        environment=QUICK,
     )  # fmt: skip
     for losses, params in both:
         found = {path: np.asarray(value) for path, value in params.items()}

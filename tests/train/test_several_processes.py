@@ -14,13 +14,13 @@ from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.diverged import replay
 from perceiver_jax.train.loop import train
 from perceiver_jax.train.metrics import read_metrics
+from tests.compiling import QUICK
 from tests.train.equivalent import assert_equal, experiment, five_steps
 from tests.train.jobs_training import run_of
 from tests.train.processes import run_processes, start_processes
 from tests.train.test_diverged import BreaksAtStep
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
-QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}  # Compiles in half the time.
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,14 @@ def check_channels(channels: int, field: str) -> None:
         )
 
 
-def decode(data: bytes, where: str, *, channels: int = 3, exif: bool = False) -> "Image.Image":
+def decode(
+    data: bytes,
+    where: str,
+    *,
+    channels: int = 3,
+    exif: bool = False,
+    max_pixels: int | None = MAX_PIXELS,
+) -> "Image.Image":
     """Returns an image of mode "RGB" or "L", of its own size.
 
     The format is told from the bytes. CMYK and palettes become RGB, 16 bits become 8, transparent
@@ -41,6 +48,7 @@ def decode(data: bytes, where: str, *, channels: int = 3, exif: bool = False) ->
       channels: 3 or 1.
       exif: turn the image as the camera's note (EXIF) says. The released models were trained on
         images as they are stored, since TensorFlow's decoder does not read the note.
+      max_pixels: more are taken for damage; None: only where Pillow refuses them, from 179 million.
 
     Raises:
       CorruptExample: the bytes are cut short or damaged, no image, or one of absurd size.
@@ -58,9 +66,9 @@ def decode(data: bytes, where: str, *, channels: int = 3, exif: bool = False) ->
         except UnidentifiedImageError as error:
             # Its own words name an object in memory.
             raise OSError("no image of a format that Pillow knows") from error
-    if image.width * image.height > MAX_PIXELS:
+    if max_pixels is not None and image.width * image.height > max_pixels:
         raise CorruptExample(
-            f"{where}: {image.width} x {image.height} pixels; images above {MAX_PIXELS:,} are "
+            f"{where}: {image.width} x {image.height} pixels; images above {max_pixels:,} are "
             "taken for damaged"
         )
     with decoding(where, Exception):

@@ -23,6 +23,9 @@ from perceiver_jax.data.images.raw import (
 )
 from perceiver_jax.errors import ConfigError, DataError, require
 
+# The features that are read. `file_name` is shown in messages, and not every set has it.
+_READ = ("image", "label", "file_name")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TfdsConfig:
@@ -178,7 +181,9 @@ class TfdsImages:
     def _record(self, index: int) -> dict[str, Any]:
         if not 0 <= index < self.count:
             raise IndexError(f"example {index} of {self.count}")
-        return self._records[self.first + int(index)]
+        records, features, decoders = self._opened
+        data = records[self.first + int(index)]
+        return features.deserialize_example_np(data, decoders=decoders)
 
     def _name(self, record: dict[str, Any], index: int) -> str:
         stored = record.get("file_name", b"")
@@ -189,13 +194,17 @@ class TfdsImages:
         return f"{where} ({name})" if name else where
 
     @functools.cached_property
-    def _records(self) -> Any:
+    def _opened(self) -> tuple[Any, Any, Any]:
+        """The records as bytes, and how they are decoded: what else a set has costs nothing."""
         import tensorflow_datasets as tfds
 
         builder = tfds.builder_from_directory(self.directory)
-        return builder.as_data_source(
-            split=self.split, decoders={"image": tfds.decode.SkipDecoding()}
+        features = builder.info.features
+        read = {name: features[name] for name in _READ if name in features}
+        records = builder.as_data_source(
+            split=self.split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
         )
+        return records, tfds.features.FeaturesDict(read), {"image": tfds.decode.SkipDecoding()}
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

@@ -48,7 +48,7 @@ class RandomChanges:
     # Turned as a whole, about the up axis by any angle, or anyhow. The paper tried it: no help.
     rotate: Turning = "none"
     scale_axes: float = 0.0  # Each axis times a factor between 1 / (1 + this) and 1 + this.
-    mirror: bool = False  # Every other cloud is mirrored, across a plane through the up axis.
+    mirror: bool = False  # Every other cloud is mirrored, x for -x, if up is z: not front for back.
     jitter: float = 0.0  # Standard deviation of normal noise on each coordinate.
     # Up to this share of the points, drawn for each cloud, fall onto one point of it.
     drop: float = 0.0
@@ -89,7 +89,7 @@ class RandomChanges:
             points = points * (1 + self.scale_axes) ** rng.uniform(-1, 1, 3)
         if self.mirror and rng.integers(2):
             points = points.copy()
-            points[:, self.up_axis - 1] *= -1  # One of the two that do not point up.
+            points[:, (self.up_axis + 1) % 3] *= -1  # Across the axis on which furniture faces us.
         if self.jitter:
             points = points + self.jitter * rng.standard_normal((count, 3))
         if self.drop:

@@ -66,7 +66,9 @@ def test_nothing_is_left_of_a_folder_that_fails(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_exists_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="exists already, and is left as it is"):
+    with pytest.raises(
+        UserError, match="is left as it is. Delete it to make it anew, or name another"
+    ):
         photos.write_photos(tmp_path, 16, SMALL)
     assert not list(tmp_path.iterdir())
 

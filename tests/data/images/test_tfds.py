@@ -161,6 +161,21 @@ def test_a_set_of_something_else_is_refused(tmp_path: Path) -> None:
         TfdsConfig(data_dir=str(tmp_path)).open("train", 3)
 
 
+def test_nothing_else_of_an_example_is_decoded(tmp_path: Path) -> None:
+    folder = _copied(tmp_path)
+    path = folder / "features.json"
+    features = json.loads(path.read_text())
+    inner = features["featuresDict"]["features"]
+    inner["segmentation"] = inner["image"]  # The records have none: to decode it is an error.
+    path.write_text(json.dumps(features))
+    changed, whole = (TfdsConfig(data_dir=str(each)) for each in (tmp_path, GOLDEN))
+    source, expected = changed.open("train", 3), whole.open("train", 3)
+    found = source[3]
+    np.testing.assert_array_equal(np.asarray(found["image"]), np.asarray(expected[3]["image"]))
+    assert found["label"] == expected[3]["label"]
+    assert source.describe(3) == expected.describe(3).replace(str(GOLDEN), str(tmp_path))
+
+
 def test_mistakes() -> None:
     with pytest.raises(ConfigError, match="data.images.name is empty"):
         TfdsConfig(name="")

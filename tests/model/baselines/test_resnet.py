@@ -186,7 +186,12 @@ def test_eight_devices_compute_what_one_does(layout):
     axis = layout.partition("=")[0]
     mesh = equivalent.MeshConfig(**{"data": 1, axis: 8})
     config = dataclasses.replace(
-        CONFIG, shape=(8, 8), channels=1, num_classes=10, position=FourierConfig(1)
+        CONFIG,
+        shape=(8, 8),
+        channels=1,
+        num_classes=10,
+        position=FourierConfig(1),
+        blocks_per_group=(1, 1, 1, 1),
     )
     one, eight = (
         equivalent.five_steps(
