@@ -26,7 +26,7 @@ from perceiver_jax.data.audioset.records import (
     ids_file,
 )
 from perceiver_jax.data.audioset.shards import write_shard
-from perceiver_jax.data.conversion.parts import LeftOut, PartedConversion, digest
+from perceiver_jax.data.conversion.parts import LOCK, LeftOut, PartedConversion, digest
 from perceiver_jax.data.images.prepare import FORMAT
 from perceiver_jax.errors import DataError
 
@@ -58,6 +58,7 @@ class Conversion(PartedConversion):
     folder: Path  # Of the shards, until the set is whole.
     missing: tuple[LeftOut, ...] = ()  # Segments without a clip.
 
+    version: ClassVar[str] = VERSION
     part_pattern: ClassVar[str] = f"{_WORK}/*.json"
     told: ClassVar[Mapping[str, str]] = {"store": "with --store={}"}
 
@@ -243,7 +244,8 @@ def describe_set(conversion: Conversion, outcome: Outcome, folder: Path) -> None
 def tidy(place: Path) -> None:
     """Takes away what a finished set does not need."""
     shutil.rmtree(place / _WORK, ignore_errors=True)
-    (place / "plan.json").unlink(missing_ok=True)
+    for name in ("plan.json", LOCK):
+        (place / name).unlink(missing_ok=True)
 
 
 def _write(path: Path, text: str) -> None:
