@@ -63,10 +63,16 @@ def check_number(config: zoo.ModelConfig, num_points: int) -> None:
 def find_clouds(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
     """Lists files of meshes and points; see `files.find_files`.
 
+    In folders, text files that do not begin with numbers, such as README.txt, are skipped.
+
     Raises:
       DataError: something does not exist, or a folder has none of them.
     """
-    return find_files(paths, SUFFIXES, "mesh or file of points", "meshes or files of points")
+    return find_files(paths, SUFFIXES, "mesh or file of points", "meshes or files of points", _fits)
+
+
+def _fits(path: Path) -> bool:
+    return path.suffix.lower() in meshes.MESH_SUFFIXES or meshes.looks_like_points(path)
 
 
 def read_cloud(
@@ -99,6 +105,5 @@ def read_cloud(
         )
     points = meshes.read_points(path)
     if len(points) > num_points:
-        order = np.random.Generator(np.random.PCG64(seed)).permutation(len(points))
-        points = points[order[:num_points]]
+        points = meshes.draw(points, num_points, seed)
     return normalize(points)

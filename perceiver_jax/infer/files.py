@@ -1,23 +1,29 @@
 """What inputs a user names: files, and folders that are searched to the bottom."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from perceiver_jax.errors import DataError
 
 
 def find_files(
-    paths: Iterable[str | Path], suffixes: Collection[str], one: str, several: str
+    paths: Iterable[str | Path],
+    suffixes: Collection[str],
+    one: str,
+    several: str,
+    fits: Callable[[Path], bool] = lambda path: True,
 ) -> tuple[list[Path], list[str]]:
     """Lists files: those given, and all of a kind in folders and the folders in them.
 
-    What is of the kind in a folder is told from the suffix; hidden files and folders are left out.
+    What is of the kind in a folder is told from the suffix and by `fits`; hidden files and folders
+    are left out. Files that were named are taken as they are.
 
     Args:
       paths: files and folders.
       suffixes: of the kind, in lower case, with the dot.
       one: its name: "image".
       several: the name of more than one: "images".
+      fits: looks into a file of a folder that has one of the suffixes.
 
     Returns:
       The files, sorted within each folder, and notes about what was skipped.
@@ -39,12 +45,13 @@ def find_files(
             if file.is_file()
             and not any(part.startswith(".") for part in file.relative_to(path).parts)
         )
-        kept = [file for file in files if file.suffix.lower() in suffixes]
+        kept = [file for file in files if file.suffix.lower() in suffixes and fits(file)]
         if not kept:
             rest = f"only {_count(len(files), 'other file')}" if files else "nor any other file"
             raise DataError(f"the folder {path} has no {one}, {rest}.")
         if len(kept) < len(files):
-            others = [file.name for file in files if file.suffix.lower() not in suffixes]
+            taken = set(kept)
+            others = [file.name for file in files if file not in taken]
             shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
             are = f"that is no {one}" if len(others) == 1 else f"that are no {several}"
             notes.append(f"{path}: skipped {_count(len(others), 'file')} {are} ({shown})")

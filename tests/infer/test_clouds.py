@@ -45,6 +45,7 @@ def things(tmp_path):
     np.savetxt(folder / "g.txt", cloud[:9])
     np.savetxt(folder / "h.xyz", cloud[:4])  # Fewer than the model was made for.
     (folder / "notes.md").touch()
+    (folder / "README.txt").write_text("# Things\n\n3 beds, 2 chairs\n")
     return folder
 
 
@@ -139,7 +140,8 @@ CLASSIFY = ("--task=classify", "--checkpoint=x", "--output=json")
 def test_classify_a_folder(classifier, things):
     result = predict(*CLASSIFY, "--top_k=2", "--batch_size=3", things, model=classifier)
     assert result.code == 0, result.err
-    assert "skipped 1 file that is no mesh or file of points (notes.md)" in result.err
+    said = "skipped 2 files that are no meshes or files of points (README.txt, notes.md)"
+    assert said in result.err
     records = result.records()
     files = ["a.off", "b.obj", "c.PLY", "e.npy", "f.csv", "g.txt", "h.xyz", "more/d.stl"]
     assert [each["input"] for each in records] == [str(things / name) for name in files]

@@ -21,6 +21,8 @@ from perceiver_jax.errors import ConfigError, DataError, require
 
 SPLITS = ("train", "valid", "test")  # "valid" is held out of train; there is one if asked for.
 
+_OTHER_FILES = 512  # That a process may have open beside the shards.
+
 # {"id": str, "label": float32 [classes], 0 or 1} and what the recording has of
 # {"audio": int16 [samples], "frames": list of JPEG files, or "video": EncodedVideo}
 Example = Mapping[str, Any]
@@ -186,10 +188,25 @@ class Recordings:
         import tensorflow_datasets as tfds
 
         builder = tfds.builder_from_directory(self.directory)
+        allow_open_files(builder.info.splits[self.split].num_shards)
         return builder.as_data_source(split=self.split)
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+def allow_open_files(count: int) -> None:
+    """Lets this process have more open files, as far as it may: shards stay open once read."""
+    try:
+        import resource
+    except ImportError:  # Not on Windows.
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def num_frames(example: Example) -> int:

@@ -17,8 +17,9 @@ from tensorflow_datasets.core import hashing
 
 from perceiver_jax.data.audioset.clips import Clip
 from perceiver_jax.data.audioset.convert import Conversion, Outcome, describe_set
-from perceiver_jax.data.audioset.decode import Store, read_recording
+from perceiver_jax.data.audioset.decode import Store
 from perceiver_jax.data.audioset.records import SPLITS, VERSION, features, to_record
+from perceiver_jax.data.audioset.shards import read_clip
 from perceiver_jax.data.conversion.parts import LeftOut
 from perceiver_jax.data.images.prepare import FORMAT
 from perceiver_jax.data.source import CorruptExample
@@ -109,7 +110,7 @@ def _decode(clip: Clip, root: str, store: Store) -> Iterator[Any]:
 
     told: dict[str, Any] = {"key": clip.segment.key, "id": clip.segment.id, "path": clip.path}
     try:
-        recording = read_recording(Path(root) / clip.path, clip.segment, cut=clip.cut, store=store)
+        recording = read_clip(clip, root, store)
     except CorruptExample as error:
         told["left_out"] = str(error)
     else:

@@ -2,7 +2,7 @@
 
 Names contain the recording's id: --4gqARaEJE.mp4, Y--4gqARaEJE.wav, video/--4gqARaEJE_30_40.mkv.
 A number after the id, seconds or milliseconds, is the time in the recording that the file starts
-with. Ids that are not YouTube's are the whole name of the file, or all before such a number.
+with. Ids that are not YouTube's are the whole name of the file.
 """
 
 import dataclasses
@@ -48,7 +48,8 @@ def find_clips(folder: str, segments: Sequence[Segment]) -> Found:
 
     A file whose name has a time belongs to the segment that starts then. One without a time may
     have any segment of its recording: whether it is the segment or the whole recording is seen when
-    it is read. Of several files of a segment one is taken: rather one with a time, then by suffix.
+    it is read. Of several files of a segment one is taken: by suffix, those with video first; then
+    rather one whose name is just the id, then one with a time.
 
     Raises:
       DataError: the folder is missing, or has no files of sound or video.
@@ -64,7 +65,9 @@ def find_clips(folder: str, segments: Sequence[Segment]) -> Found:
     for path in media_files(root):
         count += 1
         for clip in _clips_of(path, by_id):
-            rank = (0 if clip.cut else 1, SUFFIXES.index(_suffix(path)), path)
+            exact = os.path.splitext(os.path.basename(path))[0] == clip.segment.id
+            likeness = 0 if exact else 1 if clip.cut else 2
+            rank = (SUFFIXES.index(_suffix(path)), likeness, path)
             best = candidates.get(clip.segment.key)
             if best is None or rank < best[0]:
                 candidates[clip.segment.key] = rank, clip
@@ -107,9 +110,6 @@ def _ids_in(stem: str, by_id: dict[str, list[Segment]]) -> Iterator[tuple[str, s
     """Ids that a name has, with what follows them: the whole name first, then from the left."""
     if stem in by_id:
         yield stem, ""
-    for place in reversed(range(1, len(stem))):
-        if stem[:place] in by_id and _TIME.match(stem, place):
-            yield stem[:place], stem[place:]
     for word in _ID_CHARACTERS.finditer(stem):
         for first in range(word.start(), word.end() - _YOUTUBE + 1):
             if stem[first : first + _YOUTUBE] in by_id:

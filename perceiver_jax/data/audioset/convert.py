@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from perceiver_jax.atomic import replacing
 from perceiver_jax.data.audioset.clips import Clip
-from perceiver_jax.data.audioset.decode import Store, read_recording
+from perceiver_jax.data.audioset.decode import Store
 from perceiver_jax.data.audioset.labels import Classes, Segment
 from perceiver_jax.data.audioset.records import (
     SPLITS,
@@ -24,11 +24,10 @@ from perceiver_jax.data.audioset.records import (
     features,
     fingerprint,
     ids_file,
-    to_record,
 )
-from perceiver_jax.data.conversion.parts import LeftOut, PartedConversion, digest
+from perceiver_jax.data.audioset.shards import write_shard
+from perceiver_jax.data.conversion.parts import LOCK, LeftOut, PartedConversion, digest
 from perceiver_jax.data.images.prepare import FORMAT
-from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import DataError
 
 LEFT_OUT = "left_out.json"
@@ -59,6 +58,7 @@ class Conversion(PartedConversion):
     folder: Path  # Of the shards, until the set is whole.
     missing: tuple[LeftOut, ...] = ()  # Segments without a clip.
 
+    version: ClassVar[str] = VERSION
     part_pattern: ClassVar[str] = f"{_WORK}/*.json"
     told: ClassVar[Mapping[str, str]] = {"store": "with --store={}"}
 
@@ -220,55 +220,6 @@ class Outcome:
     remarks: tuple[LeftOut, ...]  # On recordings that are in the set and are odd.
 
 
-def write_shard(
-    shard: Path,
-    report: Path,
-    clips: Sequence[Clip],
-    *,
-    root: str,
-    class_names: Sequence[str],
-    store: Store,
-    done: Callable[[int], None] = lambda number: None,
-) -> None:
-    """Decodes clips into a shard, and then writes what became of them.
-
-    Args:
-      shard: the file to write.
-      report: the JSON file to write after it: ids, bytes, left_out, remarks.
-      clips: in the order in which they are stored.
-      root: the folder that they are in.
-      class_names: of all classes.
-      store: what to store of video.
-      done: called with the number of each clip.
-    """
-    import tensorflow_datasets as tfds
-    from array_record.python.array_record_module import ArrayRecordWriter
-
-    stored = features(class_names)
-    serializer = tfds.core.example_serializer.ExampleSerializer(stored.get_serialized_info())
-    ids, left_out, remarks, size = [], [], [], 0
-    with replacing(shard) as temporary:
-        # One record a group: any is read without its neighbours.
-        writer = ArrayRecordWriter(str(temporary), "group_size:1")
-        for number, clip in enumerate(clips):
-            try:
-                path = Path(root) / clip.path
-                recording = read_recording(path, clip.segment, cut=clip.cut, store=store)
-            except CorruptExample as error:
-                left_out.append((clip.path, str(error)))
-            else:
-                record = to_record(clip.segment, clip.path, recording)
-                data = serializer.serialize_example(stored.encode_example(record))
-                writer.write(data)
-                ids.append(clip.segment.id)
-                remarks += [(clip.path, remark) for remark in recording.remarks]
-                size += len(data)
-            done(number)
-        writer.close()
-    found = {"ids": ids, "bytes": size, "left_out": left_out, "remarks": remarks}
-    _write(report, json.dumps(found))
-
-
 def describe_set(conversion: Conversion, outcome: Outcome, folder: Path) -> None:
     """Writes what belongs to a set beside TFDS's own description, into the folder of its shards.
 
@@ -293,7 +244,8 @@ def describe_set(conversion: Conversion, outcome: Outcome, folder: Path) -> None
 def tidy(place: Path) -> None:
     """Takes away what a finished set does not need."""
     shutil.rmtree(place / _WORK, ignore_errors=True)
-    (place / "plan.json").unlink(missing_ok=True)
+    for name in ("plan.json", LOCK):
+        (place / name).unlink(missing_ok=True)
 
 
 def _write(path: Path, text: str) -> None:

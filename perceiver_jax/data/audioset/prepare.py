@@ -34,7 +34,7 @@ from perceiver_jax.data.audioset.labels import (
 )
 from perceiver_jax.data.audioset.records import SPLITS, VERSION, Fingerprint
 from perceiver_jax.data.conversion.command import check_name, making, show_left_out, show_rate
-from perceiver_jax.data.conversion.parts import LeftOut, available_cores, convert, written
+from perceiver_jax.data.conversion.parts import LeftOut, alone, available_cores, convert, written
 from perceiver_jax.data.conversion.progress import Progress
 from perceiver_jax.errors import ConfigError, DataError, require, run_main
 
@@ -104,11 +104,12 @@ def prepare(
         total = sum(map(len, conversion.clips.values()))
         converted = len(conversion.missing_items())
         progress = Progress(total, total - converted, report)
-        start = time.monotonic()
-        convert(conversion, workers or available_cores(), progress.done)
-        seconds = time.monotonic() - start
-        progress.end()
-        conversion.finish(folder)
+        with alone(conversion.folder):
+            start = time.monotonic()
+            convert(conversion, workers or available_cores(), progress.done)
+            seconds = time.monotonic() - start
+            progress.end()
+            conversion.finish(folder)
     left_out, remarks = listed(folder)
     return Prepared(folder, fingerprints(folder), left_out, remarks, converted, seconds)
 

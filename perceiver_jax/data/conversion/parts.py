@@ -6,19 +6,22 @@ made in another way, are never mixed with it.
 """
 
 import abc
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from perceiver_jax.atomic import replacing
 from perceiver_jax.data.conversion.workers import work_through
-from perceiver_jax.errors import ConfigError, DataError
+from perceiver_jax.errors import ConfigError, DataError, UserError
 
 _PLAN = "plan.json"
+LOCK = ".lock"  # In the folder of the parts, while a process is at it and after.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +29,7 @@ class LeftOut:
     """An entry that is not in the converted set, and why."""
 
     name: str
-    split: str
+    split: str  # Its own; or the folder that it was found in, which is that of none.
     reason: str
 
 
@@ -34,6 +37,7 @@ class PartedConversion(abc.ABC):
     """All of a source's entries: what is converted, how, and where the parts are. Picklable."""
 
     folder: Path  # Of the parts.
+    version: ClassVar[str]  # Of what is made: parts of another one are not mixed with it.
     part_pattern: ClassVar[str]  # What their names look like.
     told: ClassVar[Mapping[str, str]]  # What messages tell of it: {"seed": "with --seed={}"}.
 
@@ -80,7 +84,7 @@ class PartedConversion(abc.ABC):
           DataError: the folder has parts of something else.
           UserError: it cannot be written.
         """
-        plan, expected = self.folder / _PLAN, self.provenance()
+        plan, expected = self.folder / _PLAN, {**self.provenance(), "version": self.version}
         if not plan.exists() and not any(self.folder.glob(self.part_pattern)):
             self.lay_out()
             with replacing(plan) as path:
@@ -92,23 +96,21 @@ class PartedConversion(abc.ABC):
         if found != expected:
             raise DataError(
                 f"{self.folder} has what an interrupted conversion left, made "
-                f"{self.differences(found)}. Give the same source and flags to go on with "
-                "that one, remove the folder to start anew, or choose another --name."
+                f"{self.differences(found, expected)}. Give the same source and flags to go on "
+                "with that one, remove the folder to start anew, or choose another --name."
             )
 
-    def differences(self, found: Any) -> str:
+    def differences(self, found: Any, expected: Mapping[str, Any]) -> str:
         """Says how what was noted earlier was made, where that differs: "with --seed=1"."""
         if not isinstance(found, dict):
             return "of nobody knows what"
-        expected = self.provenance()
+        named = {**self.told, "version": "by version {} of this program"}
         told = [
             text.format(found.get(key))
-            for key, text in self.told.items()
-            if found.get(key) != expected.get(key)
+            for key, text in named.items()
+            if found.get(key) != expected.get(key) and key in expected
         ]
-        others = any(
-            found.get(key) != value for key, value in expected.items() if key not in self.told
-        )
+        others = any(found.get(key) != value for key, value in expected.items() if key not in named)
         return " and ".join([*told, *(["of other files"] if others else [])])
 
 
@@ -129,6 +131,32 @@ def convert(conversion: PartedConversion, workers: int, done: Callable[[int], No
     work_through(conversion, conversion.missing_parts(), workers, done)
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps a second process from the same set: it would take away what this one writes.
+
+    Raises:
+      DataError: another process is at it.
+      UserError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("a")
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}.") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # Gone when the process is.
+        except BlockingIOError as error:
+            raise DataError(
+                f"Another process is making this set, in {folder}. Wait until it is done, or give "
+                "another --name or --data_dir."
+            ) from error
+        except OSError:
+            pass  # A file system without locks.
+        yield
+
+
 def written(conversion: PartedConversion, folder: Path) -> bool:
     """Returns whether the finished set is in a folder already, made in just this way.
 
@@ -145,8 +173,8 @@ def written(conversion: PartedConversion, folder: Path) -> bool:
     noted = isinstance(found, dict) and {key: found.get(key) for key in expected}
     if noted != expected:
         raise DataError(
-            f"{folder} is there already, made {conversion.differences(found)}, and is left as it "
-            "is. Remove it, or choose another --name or --data_dir."
+            f"{folder} is there already, made {conversion.differences(found, expected)}, and is "
+            "left as it is. Remove it, or choose another --name or --data_dir."
         )
     return True
 

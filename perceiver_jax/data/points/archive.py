@@ -1,5 +1,6 @@
 """The files of a folder or of a zip file, by the same names."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -53,29 +54,41 @@ class Archive:
 
         Raises:
           CorruptExample: that part of the zip file is damaged.
-          OSError: the file is gone, or the disk fails.
+          DataError: the file is gone, may not be read, or the disk fails.
         """
         if os.path.isdir(self.path):
-            with open(os.path.join(self.path, name), "rb") as file:
+            with _reading(self.path, name), open(os.path.join(self.path, name), "rb") as file:
                 return file.read()
         bad = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
         with decoding(f"{self.path}, {name}", *bad):
             return self._zip.read(name)
 
     def open(self, name: str) -> BinaryIO:
-        """Opens a file for reading in any order."""
+        """Opens a file for reading in any order.
+
+        Raises:
+          CorruptExample, DataError: see `read`.
+        """
         if os.path.isdir(self.path):
-            return open(os.path.join(self.path, name), "rb")
+            with _reading(self.path, name):
+                return open(os.path.join(self.path, name), "rb")
         return io.BytesIO(self.read(name))
 
     def fingerprint(self) -> str:
-        """Returns a short text that changes with the names or the sizes of the files."""
-        if os.path.isdir(self.path):
-            sizes = {name: os.stat(os.path.join(self.path, name)).st_size for name in self.names()}
-        else:
-            sizes = {name: self._zip.getinfo(name).file_size for name in self.names()}
+        """Returns a short text that changes with the names or the sizes of the files.
+
+        Raises:
+          DataError: a file is gone, such as a link to nothing.
+        """
+        sizes = {name: self._size(name) for name in self.names()}
         text = "\n".join(f"{size} {name}" for name, size in sizes.items())
         return hashlib.blake2b(os.fsencode(text), digest_size=16).hexdigest()
+
+    def _size(self, name: str) -> int:
+        if not os.path.isdir(self.path):
+            return self._zip.getinfo(name).file_size
+        with _reading(self.path, name):
+            return os.stat(os.path.join(self.path, name)).st_size
 
     @functools.cached_property
     def _zip(self) -> zipfile.ZipFile:
@@ -83,6 +96,18 @@ class Archive:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}
+
+
+@contextlib.contextmanager
+def _reading(folder: str, name: str) -> Iterator[None]:
+    """Says which file it is that cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{name} in {folder} cannot be read: {error.strerror or error}. Take it away, or put "
+            "right its permissions or what it is a link to."
+        ) from error
 
 
 def _walk(root: str, inside: str, depth: int) -> Iterator[str]:

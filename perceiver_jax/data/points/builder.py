@@ -62,11 +62,9 @@ class CloudsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for each in self._conversion.clouds(split):
-            entry = each.entry
-            yield (
-                entry.name,
-                {"points": each.points, "label": entry.label, "name": entry.name},
-            )
+            # File names may be any bytes; what is stored is text.
+            name = each.entry.name.encode("utf-8", "backslashreplace").decode()
+            yield name, {"points": each.points, "label": each.entry.label, "name": name}
 
 
 def write(name: str, data_dir: str, conversion: Conversion) -> str:

@@ -53,7 +53,7 @@ class PointCloudsConfig:
     def augment(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns a stored example with points drawn, changed at random, and normalised."""
         stored = self._enough(example["points"])
-        points = stored[rng.permutation(len(stored))[: self.num_points]]
+        points = stored.take(rng.permutation(len(stored))[: self.num_points], axis=0)
         if self.augmentation is not None:
             points = self.augmentation(normalize(points), rng)
         return {**example, "points": normalize(points)}

@@ -16,11 +16,12 @@ import numpy as np
 from perceiver_jax.atomic import replacing
 from perceiver_jax.data.conversion.parts import LeftOut, PartedConversion, digest
 from perceiver_jax.data.points.layouts import Entry, Layout
-from perceiver_jax.data.points.meshes import Mesh, sample
+from perceiver_jax.data.points.meshes import Mesh, draw, sample
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import ConfigError, DataError
 
-VERSION = "1.0.0"  # Of the sets.
+# Of stored sets. Another one whenever the same files and flags give other clouds.
+VERSION = "1.0.0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Conversion(PartedConversion):
     folder: Path  # Of the parts.
     part_size: int = 32  # Entries a part: a second's work or so, which an interruption may cost.
 
+    version: ClassVar[str] = VERSION
     part_pattern: ClassVar[str] = "*.npz"
     told: ClassVar[Mapping[str, str]] = {
         "num_points": "with --num_points={}",
@@ -159,6 +161,4 @@ def cloud(layout: Layout, entry: Entry, num_points: int, seed: int) -> np.ndarra
         raise CorruptExample(
             f"{entry.name} has {len(stored)} points, and --num_points={num_points} are asked for."
         )
-    # Not NumPy's shuffle(): what it gives may change with NumPy; the stream of random() does not.
-    order = np.random.Generator(np.random.PCG64(seed)).random(len(stored)).argsort(kind="stable")
-    return stored[order[:num_points]]
+    return draw(stored, num_points, seed)

@@ -74,7 +74,8 @@ def find_layout(path: str, name: str | None = None) -> Layout:
 
     Args:
       path: the folder or the zip file.
-      name: of the set, such as "modelnet10"; says which of several lists of a text set is meant.
+      name: of the set, such as "modelnet10"; says which of several lists of a text set is meant,
+        by what it begins with. None: modelnet40's.
 
     Raises:
       DataError: it holds none of the sets above, or several of them, or one without training or
@@ -84,8 +85,8 @@ def find_layout(path: str, name: str | None = None) -> Layout:
     archive = Archive.at(path)
     names = archive.names()
     makers = (_find_hdf5, _find_text, _find_meshes)
-    layout = next((found for make in makers if (found := make(archive, names, name))), None)
-    if layout is None:
+    found = [layout for make in makers if (layout := make(archive, names, name))]
+    if not found:
         raise DataError(
             f"{archive.path} holds no set that is known here. It may have "
             "CLASS/train/NAME.off and CLASS/test/NAME.off (ModelNet40.zip; also .obj, .ply, .stl), "
@@ -93,6 +94,12 @@ def find_layout(path: str, name: str | None = None) -> Layout:
             "(the resampled set), or train and test files .h5 with shape_names.txt. "
             f"It has {len(names):,} files: {_listed(names)}."
         )
+    if len(found) > 1:
+        raise DataError(
+            f"{archive.path} holds several sets: {' and '.join(each.kind for each in found)}. Name "
+            "the folder of one; a zip file has to be unpacked for that."
+        )
+    (layout,) = found
     counts = Counter(entry.split for entry in layout.entries)
     for split in SPLITS:
         if not counts[split]:
@@ -166,10 +173,11 @@ class Hdf5Clouds:
 
 
 def _find_meshes(archive: Archive, names: Sequence[str], name: str | None) -> Meshes | None:
-    found = []  # (root, class, split, file)
+    found, elsewhere = [], []  # (root, class, split, file)
     for path in names:
         parts = path.rsplit("/", 3)
-        if len(parts) < 3 or parts[-2] not in SPLITS:
+        if len(parts) < 3 or parts[-2].lower() not in SPLITS:
+            elsewhere += [path] if _is_mesh(path) else []
             continue
         *root, folder, split, file = parts
         found.append((f"{root[0]}/" if root else "", folder, split, file))
@@ -178,8 +186,9 @@ def _find_meshes(archive: Archive, names: Sequence[str], name: str | None) -> Me
         return None
     if len(roots) > 1:
         raise DataError(
-            f"{archive.path} holds several sets of meshes, in {_listed(sorted(roots))}. Name the "
-            "folder of one; a zip file has to be unpacked for that."
+            f"{archive.path} holds several sets of meshes, in "
+            f"{_listed([root or './' for root in sorted(roots)])}. Name the folder of one; a zip "
+            "file has to be unpacked for that."
         )
     found = [each for each in found if each[0] in roots]
     class_names = tuple(sorted({folder for _, folder, _, file in found if _is_mesh(file)}))
@@ -188,10 +197,13 @@ def _find_meshes(archive: Archive, names: Sequence[str], name: str | None) -> Me
     for _, folder, split, file in found:
         entry = f"{folder}/{split}/{file}"
         if _is_mesh(file):
-            entries.append(Entry(entry, labels[folder], split))
+            entries.append(Entry(entry, labels[folder], split.lower()))
         else:
             reason = f"it is no mesh by its name ({', '.join(MESH_SUFFIXES)})"
-            missing.append(LeftOut(entry, split, reason))
+            missing.append(LeftOut(entry, split.lower(), reason))
+    for path in elsewhere:
+        reason = "it is in no folder CLASS/train or CLASS/test"
+        missing.append(LeftOut(path, posixpath.dirname(path) or ".", reason))
     return Meshes(archive, roots.pop(), class_names, tuple(entries), tuple(missing))
 
 
@@ -207,12 +219,13 @@ def _find_text(archive: Archive, names: Sequence[str], name: str | None) -> Text
     ]
     if not lists:
         return None
-    chosen = [each for each in lists if posixpath.basename(each) == (name or "modelnet40")]
-    chosen = chosen or lists
+    # A name that goes on, as modelnet40_seed1 does, means the list that it begins with.
+    wanted = name or "modelnet40"
+    chosen = [each for each in lists if wanted.startswith(posixpath.basename(each))] or lists
     if len(chosen) > 1:
         raise DataError(
-            f"{archive.path} has the lists of several sets, {_listed(chosen)}: say with --name "
-            "which is meant."
+            f"{archive.path} has the lists of several sets, {_listed(chosen)}: say which is meant "
+            "with a --name that begins with that of the list."
         )
     stem = chosen[0]
     root = stem[: stem.rfind("/") + 1]

@@ -22,6 +22,7 @@ POINT_SUFFIXES = (".npy", ".txt", ".xyz", ".csv")
 _LARGEST = 1e30  # Coordinates beyond this leave no room for arithmetic in float32.
 _FAR = 1e4  # So many times its extent from the origin, float32 rounds a mesh's shape visibly.
 _FLAT = 1e-12  # A triangle of less area, its longest side being 1, is a line with rounding errors.
+_MOST_COLUMNS = 16  # Numbers a point: its place, normal, colour and the like.
 _UNREADABLE = (  # What parsers raise at text that makes no sense.
     ArithmeticError,
     AttributeError,
@@ -109,6 +110,21 @@ def sample(mesh: Mesh, num_points: int, seed: int) -> np.ndarray:  # [num_points
     return np.einsum("pc,pcd->pd", weights, corners[hit]).astype(np.float32)
 
 
+def draw(points: np.ndarray, num_points: int, seed: int) -> np.ndarray:  # [num_points, ...]
+    """Draws some of the points of a cloud [n, ...], all different, in random order.
+
+    The first n of them are what `num_points=n` draws.
+
+    Args:
+      points: at least `num_points` of them.
+      num_points: how many.
+      seed: 0 or more.
+    """
+    # Not NumPy's shuffle(): what it gives may change with NumPy; the stream of random() does not.
+    order = np.random.Generator(np.random.PCG64(seed)).random(len(points)).argsort(kind="stable")
+    return points[order[:num_points]]
+
+
 def read_points(file: str | Path | bytes, name: str = "") -> np.ndarray:  # [points, 3], float32
     """Reads a cloud of points as it is stored: .npy, or text with three or more numbers a line.
 
@@ -130,18 +146,42 @@ def read_points(file: str | Path | bytes, name: str = "") -> np.ndarray:  # [poi
             raise DataError(f"the points {name} cannot be read: {error.strerror}.") from error
     with decoding(f"the points {name} cannot be read", ValueError, EOFError):
         if Path(name).suffix.lower() == ".npy":
-            points = np.load(io.BytesIO(file), allow_pickle=False)
+            points = np.lib.format.read_array(io.BytesIO(file), allow_pickle=False)
         else:
-            lines = file.decode().replace(",", " ").splitlines()
+            lines = file.decode("utf-8-sig").replace(",", " ").splitlines()
             points = np.loadtxt(lines, ndmin=2) if any(map(str.strip, lines)) else np.empty((0, 0))
-    if points.ndim != 2 or points.shape[1] < 3 or not len(points):
+    if points.ndim != 2 or points.shape[1] < 3 or not len(points) or points.dtype.kind not in "fiu":
         raise CorruptExample(
-            f"{name} must hold three coordinates a point; got shape {list(points.shape)}."
+            f"{name} must hold three coordinates a point; got shape {list(points.shape)} of "
+            f"{points.dtype}."
+        )
+    if points.shape[1] > max(len(points), _MOST_COLUMNS):
+        raise CorruptExample(
+            f"{name} has {len(points)} rows of {points.shape[1]} numbers, where each row must be a "
+            "point; turn rows and columns round."
         )
     points = np.asarray(points[:, :3], np.float32)
     if not np.isfinite(points).all():
         raise CorruptExample(f"{name} holds coordinates that are no numbers.")
     return points
+
+
+def looks_like_points(path: Path) -> bool:
+    """Whether a file with a suffix of points is one: its first line that says anything is numbers.
+
+    A README.txt is none. Of .npy files nothing is asked, nor of what cannot be opened: reading it
+    will tell.
+    """
+    if path.suffix.lower() == ".npy":
+        return True
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            line = next((line for line in file if line.partition("#")[0].strip()), "")
+        return len([float(word) for word in line.partition("#")[0].replace(",", " ").split()]) >= 3
+    except OSError:
+        return True
+    except ValueError:
+        return False
 
 
 def _parse_off(data: bytes) -> tuple[np.ndarray, np.ndarray]:
@@ -208,8 +248,10 @@ def _check(mesh: Mesh) -> None:
     """Refuses what cannot be sampled."""
     vertices, triangles = mesh.vertices, mesh.triangles
     if not len(vertices) or not len(triangles):
+        points = f" Points alone are read from {', '.join(POINT_SUFFIXES)}."
         raise CorruptExample(
             f"{mesh.name} has no surface: {len(vertices)} vertices and {len(triangles)} triangles."
+            f"{points if mesh.name.lower().endswith('.ply') else ''}"
         )
     if not np.isfinite(vertices).all():
         bad = int(np.flatnonzero(~np.isfinite(vertices).all(axis=1))[0])

@@ -21,11 +21,17 @@ from absl import flags
 
 from perceiver_jax.atomic import replacing
 from perceiver_jax.data.conversion.command import check_name, making, show_left_out, show_rate
-from perceiver_jax.data.conversion.parts import LeftOut, available_cores, convert, written
+from perceiver_jax.data.conversion.parts import (
+    LeftOut,
+    alone,
+    available_cores,
+    convert,
+    written,
+)
 from perceiver_jax.data.conversion.progress import Progress
 from perceiver_jax.data.points.convert import VERSION, Conversion, check_enough_points
-from perceiver_jax.data.points.known import name_of, surprises
-from perceiver_jax.data.points.layouts import SPLITS, Layout, find_layout
+from perceiver_jax.data.points.known import HDF5_MODELNET40, name_of, surprises
+from perceiver_jax.data.points.layouts import SPLITS, Hdf5Clouds, Layout, find_layout
 from perceiver_jax.errors import ConfigError, DataError, require, run_main
 
 _FLAGS = flags.FLAGS
@@ -67,8 +73,8 @@ def prepare(
       report: takes lines for the user.
 
     Raises:
-      DataError: the source holds no known set, the place is taken by another set, too little could
-        be read, or a process died; with the mend.
+      DataError: the source holds no known set, the place is taken by another set or another
+        process, too little could be read, or a process died; with the mend.
       ConfigError: an impossible number or name.
       UserError: a package is missing, or the disk refuses.
     """
@@ -93,12 +99,13 @@ def prepare(
     if not there:
         check_enough_points(conversion)
         progress = Progress(len(layout.entries), len(layout.entries) - before, report)
-        start = time.monotonic()
-        convert(conversion, workers or available_cores(), progress.done)
-        seconds = time.monotonic() - start
-        progress.end()
-        _check_enough(conversion)
-        _write(name, root, conversion)
+        with alone(conversion.folder):
+            start = time.monotonic()
+            convert(conversion, workers or available_cores(), progress.done)
+            seconds = time.monotonic() - start
+            progress.end()
+            _check_enough(conversion)
+            _write(name, root, conversion)
     else:
         report(f"{folder} is there already, made of the same files in the same way.")
         before = 0
@@ -172,6 +179,10 @@ def _warn(
         for entry in layout.entries
         if entry.name not in gone
     ]
+    counts = Counter(split for _, split in there)
+    if (name, layout.kind) == ("modelnet40", Hdf5Clouds.kind):
+        if (counts["train"], counts["test"]) == HDF5_MODELNET40:
+            return
     found = surprises(name, there)
     if found:
         what = "With what was left out, this" if left_out else "This"

@@ -67,13 +67,15 @@ def test_several_segments_and_several_files(tmp_path):
 
 
 def test_ids_of_ones_own_are_whole_names(tmp_path):
-    segments = [Segment(id_, 0.0, 2.0, ()) for id_ in ("en.digits-1", "en.digits-10", "yes_2")]
-    root = touch(tmp_path, "en.digits-1.wav", "en.digits-10.wav", "yes_2_0.wav", "en.digits.wav")
+    segments = [Segment(id_, 0.0, 2.0, ()) for id_ in ("en-digits-1", "en-digits-10", "yes_2")]
+    # Names that say more are others, also where the id has 11 characters.
+    more = ("en-digits-1_0.wav", "a/en-digits-1.wav.wav", "yes_2_0.wav", "en-digits.wav")
+    root = touch(tmp_path, "en-digits-1.wav", "en-digits-10.wav", "yes_2.wav", *more)
     found = find_clips(root, segments)
     assert [(clip.segment.id, clip.path) for clip in found.clips] == [
-        ("en.digits-1", "en.digits-1.wav"),
-        ("en.digits-10", "en.digits-10.wav"),
-        ("yes_2", "yes_2_0.wav"),
+        ("en-digits-1", "en-digits-1.wav"),
+        ("en-digits-10", "en-digits-10.wav"),
+        ("yes_2", "yes_2.wav"),
     ]
 
 

@@ -1,5 +1,6 @@
 """From lists and clips to a set: what it has, what it leaves out, what it goes on with."""
 
+import dataclasses
 import hashlib
 import json
 import pickle
@@ -9,7 +10,12 @@ import numpy as np
 import pytest
 
 from perceiver_jax.data.audioset import convert as audioset_convert
-from perceiver_jax.data.audioset.audioset import RecordingsConfig, num_frames, read_frames
+from perceiver_jax.data.audioset.audioset import (
+    RecordingsConfig,
+    allow_open_files,
+    num_frames,
+    read_frames,
+)
 from perceiver_jax.data.audioset.prepare import prepare, show_remarks
 from perceiver_jax.data.source import CorruptExample, Source
 from perceiver_jax.errors import ConfigError, DataError
@@ -212,6 +218,33 @@ def test_video_kept_as_it_was_encoded(layout, tmp_path):
         pairs = zip(read_frames(one, first, count), read_frames(other, first, count), strict=True)
         for stored, kept in pairs:
             assert np.abs(stored.astype(int) - kept).mean() < 2  # What JPEG loses.
+
+
+def test_a_disk_that_fails_is_no_damaged_clip(layout, tmp_path, monkeypatch):
+    """Else a set would be finished that has only what was read before."""
+
+    def failing(path, segment, **options):
+        path.unlink(missing_ok=True)
+        raise CorruptExample(f"{path} is damaged")
+
+    clips = shutil.copytree(layout.clips, tmp_path / "clips")
+    monkeypatch.setattr("perceiver_jax.data.audioset.shards.read_recording", failing)
+    with pytest.raises(DataError, match=r"was there and cannot be read any more \(No such file"):
+        run(dataclasses.replace(layout, clips=str(clips)), tmp_path)
+    assert not (tmp_path / "own").exists()
+
+
+def test_room_for_open_shards():
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        allow_open_files(10)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(522, before[1])
+        allow_open_files(2)  # Never fewer.
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(522, before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_nothing_to_convert(layout, tmp_path):

@@ -109,7 +109,7 @@ def test_a_part_is_whole_or_not_there(layout, tmp_path, monkeypatch):
     assert conversion.missing_parts() == [0, 1, 2, 3, 4]
 
 
-def test_parts_of_something_else_are_not_mixed_in(layout, tmp_path):
+def test_parts_of_something_else_are_not_mixed_in(layout, tmp_path, monkeypatch):
     folder = tmp_path / "set.parts"
     Conversion(layout, 11, 5, folder).begin()
     Conversion(layout, 11, 5, folder).begin()  # The same goes on.
@@ -122,6 +122,10 @@ def test_parts_of_something_else_are_not_mixed_in(layout, tmp_path):
     ):
         with pytest.raises(DataError, match=rf"set.parts has what .* left, {difference}\. Give"):
             conversion.begin()
+    with monkeypatch.context() as patched:
+        patched.setattr(Conversion, "version", "2.0.0")
+        with pytest.raises(DataError, match=r"made by version 1.0.0 of this program\. Give"):
+            Conversion(layout, 11, 5, folder).begin()
     # The same files in a folder are the same source.
     Conversion(find_layout(str(write_folder(tmp_path / "c", FILES))), 11, 5, folder).begin()
     (folder / "plan.json").write_text('{"seed": ')

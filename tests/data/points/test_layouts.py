@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from perceiver_jax.data.conversion.parts import LeftOut
+from perceiver_jax.data.points.archive import Archive
 from perceiver_jax.data.points.layouts import Entry, find_layout
 from perceiver_jax.data.points.meshes import Mesh
 from perceiver_jax.data.source import CorruptExample
@@ -83,13 +84,21 @@ def test_links_and_other_formats_are_meshes_too_and_other_files_are_listed(tmp_p
         (tmp_path / "links" / folder).symlink_to(root / folder)
     (root / "bed/train/notes.doc").write_bytes(b"see bed_0003")
     (root / "bed/train/BED.OBJ").write_bytes(b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    (root / "bed/Test").mkdir()
+    (root / "bed/test/bed_0009.off").rename(root / "bed/Test/bed_0009.off")
+    (root / "bed/val").mkdir()
+    (root / "bed/val/bed_0200.off").write_bytes(b"OFF")
     layout = find_layout(str(tmp_path / "links"))
     assert len(layout.entries) == 21
+    assert Entry("bed/Test/bed_0009.off", 0, "test") in layout.entries
     entry = next(entry for entry in layout.entries if entry.name == "bed/train/BED.OBJ")
     read = layout.read(entry)
     assert isinstance(read, Mesh) and read.name == entry.name and len(read.triangles) == 1
     reason = "it is no mesh by its name (.off, .obj, .ply, .stl)"
-    assert layout.missing == (LeftOut("bed/train/notes.doc", "train", reason),)
+    assert layout.missing == (
+        LeftOut("bed/train/notes.doc", "train", reason),
+        LeftOut("bed/val/bed_0200.off", "bed/val", "it is in no folder CLASS/train or CLASS/test"),
+    )
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -205,5 +214,10 @@ def test_what_is_no_set_is_refused(tmp_path):
     refused(write_folder(tmp_path / "b", untested), "meshes of 2 classes, but none to test on")
     lists = {**text_files(clouds(mesh_files()), "a"), **text_files(clouds(mesh_files()), "b")}
     ambiguous = write_folder(tmp_path / "c", lists)
-    refused(ambiguous, "lists of several sets, a, b: say with --name")
-    assert len(find_layout(str(ambiguous), "b").entries) == 20
+    refused(ambiguous, "lists of several sets, a, b: say which is meant with a --name that begins")
+    assert len(find_layout(str(ambiguous), "b_seed1").entries) == 20
+    write_folder(tmp_path / "c" / "meshes", mesh_files())
+    refused(ambiguous, "several sets: text files of points and meshes. Name the", "b")
+    (tmp_path / "b" / "bed" / "train" / "gone.off").symlink_to("nowhere")
+    with pytest.raises(DataError, match="bed/train/gone.off in .*b cannot be read: No such file"):
+        Archive.at(str(tmp_path / "b")).fingerprint()

@@ -218,6 +218,19 @@ def test_points_are_read_as_they_are_stored(tmp_path):
     points = read_points(tmp_path / "a.npy")
     assert points.dtype == np.float32
     np.testing.assert_array_equal(points, expected)
+    marked = b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n")  # As Windows' editors save it.
+    np.testing.assert_array_equal(read_points(marked, "a.txt"), expected)
+    for array, message in (
+        (np.zeros((3, 100)), "has 3 rows of 100 numbers"),
+        (np.array([["a", "b", "c"]]), r"three coordinates a point; got shape \[1, 3\] of <U1"),
+        (np.zeros((5, 3), complex), "of complex128"),
+    ):
+        np.save(tmp_path / "b.npy", array)
+        with pytest.raises(CorruptExample, match=message):
+            read_points(tmp_path / "b.npy")
+    np.savez(tmp_path / "several.npz", expected)
+    with pytest.raises(CorruptExample, match="magic"):
+        read_points((tmp_path / "several.npz").read_bytes(), "a.npy")
     for bad in (
         b"",
         b"\n\n",

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from perceiver_jax.data.conversion.parts import alone
 from perceiver_jax.data.points import known
+from perceiver_jax.data.points.archive import Archive
 from perceiver_jax.data.points.convert import Conversion, cloud
-from perceiver_jax.data.points.layouts import find_layout
+from perceiver_jax.data.points.layouts import Entry, Hdf5Clouds, find_layout
 from perceiver_jax.data.points.modelnet import ModelNetConfig
-from perceiver_jax.data.points.prepare import prepare
+from perceiver_jax.data.points.prepare import _warn, prepare
 from perceiver_jax.errors import ConfigError, DataError
 from tests.data.points.archives import (
     clouds,
@@ -110,8 +112,11 @@ def test_a_run_that_was_killed_at_the_end_is_finished_by_the_next(tmp_path):
     def left():
         return sorted(path.name for path in tmp_path.iterdir())
 
-    # While TFDS wrote: its folder is not the set's, and is taken away.
+    # While another one is at it.
     _here(conversion, 1, lambda item: None)
+    with alone(conversion.folder), pytest.raises(DataError, match="Another process is making"):
+        prepared()
+    # While TFDS wrote: its folder is not the set's, and is taken away.
     torn = tmp_path / "own" / "incomplete.ABCDEF_1.0.0"
     torn.mkdir(parents=True)
     done = prepared()
@@ -146,6 +151,30 @@ def test_the_hdf5_and_the_text_set_become_the_same_set(tmp_path):
     assert len(found[0]) == 20 and found[0] == found[1]
     names = set(_clouds(ModelNetConfig(name="hdf5", data_dir=str(tmp_path))))
     assert {"ply_data_train0.h5/0 ", "ply_data_train1.h5/3"} <= names
+
+
+def test_the_hdf5_set_is_published_with_three_clouds_less():
+    """It is not warned of, and other numbers are."""
+
+    def said(train, kind):
+        splits = ["train"] * train + ["test"] * 2468
+        entries = tuple(Entry(str(index), 0, split) for index, split in enumerate(splits))
+        lines = []
+        layout = Hdf5Clouds(Archive(""), ("bed",), entries, {}, (), kind)
+        _warn("modelnet40", layout, (), lines.append)
+        return lines
+
+    assert said(9840, Hdf5Clouds.kind) == []
+    assert said(9843, Hdf5Clouds.kind) and said(9840, "meshes")
+
+
+@pytest.mark.usefixtures("without_processes")
+def test_file_names_of_any_bytes(tmp_path):
+    source = write_folder(tmp_path / "source", mesh_files())
+    odd = os.fsencode(source / "bed/train") + b"/b\xff.off"
+    os.rename(source / "bed/train/bed_0001.off", odd)
+    prepare(str(source), str(tmp_path), name="own", num_points=5, report=lambda line: None)
+    assert "bed/train/b\\udcff.off" in _clouds(ModelNetConfig(name="own", data_dir=str(tmp_path)))
 
 
 @pytest.mark.usefixtures("without_processes")

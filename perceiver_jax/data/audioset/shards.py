@@ -1,0 +1,87 @@
+"""One shard of a set: clips are decoded, and their recordings written as TFDS reads them."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from perceiver_jax.atomic import replacing
+from perceiver_jax.data.audioset.clips import Clip
+from perceiver_jax.data.audioset.decode import Recording, Store, read_recording
+from perceiver_jax.data.audioset.records import features, to_record
+from perceiver_jax.data.source import CorruptExample
+from perceiver_jax.errors import DataError
+
+
+def write_shard(
+    shard: Path,
+    report: Path,
+    clips: Sequence[Clip],
+    *,
+    root: str,
+    class_names: Sequence[str],
+    store: Store,
+    done: Callable[[int], None] = lambda number: None,
+) -> None:
+    """Decodes clips into a shard, and then writes what became of them.
+
+    Args:
+      shard: the file to write.
+      report: the JSON file to write after it: ids, bytes, left_out, remarks.
+      clips: in the order in which they are stored.
+      root: the folder that they are in.
+      class_names: of all classes.
+      store: what to store of video.
+      done: called with the number of each clip.
+    """
+    import tensorflow_datasets as tfds
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    stored = features(class_names)
+    serializer = tfds.core.example_serializer.ExampleSerializer(stored.get_serialized_info())
+    ids, left_out, remarks, size = [], [], [], 0
+    with replacing(shard) as temporary:
+        # One record a group: any is read without its neighbours.
+        writer = ArrayRecordWriter(str(temporary), "group_size:1")
+        for number, clip in enumerate(clips):
+            try:
+                recording = read_clip(clip, root, store)
+            except CorruptExample as error:
+                left_out.append((clip.path, str(error)))
+            else:
+                record = to_record(clip.segment, clip.path, recording)
+                data = serializer.serialize_example(stored.encode_example(record))
+                writer.write(data)
+                ids.append(clip.segment.id)
+                remarks += [(clip.path, remark) for remark in recording.remarks]
+                size += len(data)
+            done(number)
+        writer.close()
+    found = {"ids": ids, "bytes": size, "left_out": left_out, "remarks": remarks}
+    with replacing(report) as temporary:
+        temporary.write_text(json.dumps(found), encoding="utf-8")
+
+
+def read_clip(clip: Clip, root: str, store: Store) -> Recording:
+    """Decodes a clip of a folder; see `read_recording`.
+
+    Raises:
+      CorruptExample: what is in the file is no recording, or a damaged one, or may not be read.
+      DataError: it cannot be read any more: a disk that fails is no damaged clip, and no
+        set should be made of what it still gives.
+    """
+    path = Path(root) / clip.path
+    try:
+        return read_recording(path, clip.segment, cut=clip.cut, store=store)
+    except CorruptExample as damage:
+        try:
+            with path.open("rb") as file:
+                while file.read(1 << 20):
+                    pass
+        except PermissionError as error:
+            raise CorruptExample(f"{str(path)!r} may not be read by this user.") from error
+        except OSError as error:
+            raise DataError(
+                f"{path} was there and cannot be read any more ({error.strerror or error}). When "
+                "it can, the same command goes on."
+            ) from error
+        raise damage
