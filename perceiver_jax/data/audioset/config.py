@@ -6,11 +6,12 @@ task averages the scores (Perceiver, Sec. 4.2). Sound and frames are cut at the 
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from perceiver_jax.data.audioset import pictures
 from perceiver_jax.data.audioset.audioset import (
     Recordings,
     RecordingsConfig,
@@ -146,6 +147,26 @@ class AudiosetConfig:
         except DataError:  # There may be none, where training is judged on what is held out.
             return self.recordings.open("train").class_names
 
+    def picture(self, example: Example) -> np.ndarray:
+        """Returns a clip, uint8 [y, x, 3]; of an example to evaluate the middle one.
+
+        Some of its frames in a row, and under them its spectrogram or its wave.
+        """
+        inputs = example["inputs"]
+        if not isinstance(inputs, Mapping):
+            inputs = {"video" if self.audio is None else "audio": inputs}
+        is_mel = isinstance(self.audio, MelSpectrogram)
+        shown: list[np.ndarray] = []
+        if "video" in inputs:
+            assert self.video is not None
+            shown.append(pictures.frames_in_a_row(_middle(inputs["video"], 4), self.video))
+        if "audio" in inputs:
+            sound = _middle(inputs["audio"], 3 if is_mel else 2)[..., 0]
+            width = shown[0].shape[1] if shown else pictures.WIDTH
+            draw = pictures.spectrogram if is_mel else pictures.wave
+            shown.append(draw(sound, width))
+        return np.concatenate(shown)
+
     def _finished(self, example: Example, streams: dict[str, np.ndarray]) -> Example:
         inputs: Any = streams if len(streams) > 1 else next(iter(streams.values()))
         return {"inputs": inputs, "label": example["label"]}
@@ -181,6 +202,11 @@ class AudiosetConfig:
         first = int(shown.min())
         frames = self.video.evaluated(_decode(example, first, int(shown.max())))
         return frames[np.minimum(shown - first, len(frames) - 1)]
+
+
+def _middle(stream: np.ndarray, num_axes: int) -> np.ndarray:
+    """The middle one of several clips; `num_axes` are those of a single one."""
+    return stream[len(stream) // 2] if stream.ndim > num_axes else stream
 
 
 def _length(example: Example) -> int:

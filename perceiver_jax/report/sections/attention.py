@@ -40,6 +40,8 @@ def render(context: Context) -> Section:
         batch = jax.tree.map(lambda leaf: np.asarray(leaf)[None], dict(example))
         task = context.run.config.task
         call = task.model_inputs(evaluation_batch(task, batch))
+        if {len(leaf) for leaf in jax.tree.leaves(call.inputs)} != {1}:
+            raise NotShown("examples to evaluate are several clips each")
         try:
             mask = None if call.input_mask is None else np.asarray(call.input_mask)
             maps = cross_attends(loaded, *call.inputs, input_mask=mask)

@@ -11,7 +11,7 @@ from perceiver_jax.data.audioset.config import AudiosetConfig, RawAudio
 from perceiver_jax.data.audioset.mel import MelSpectrogram
 from perceiver_jax.data.audioset.spec_augment import SpecAugment
 from perceiver_jax.data.audioset.video import VideoConfig
-from perceiver_jax.data.shown import NamesClasses
+from perceiver_jax.data.shown import NamesClasses, ShowsPictures
 from perceiver_jax.data.source import (
     CorruptExample,
     DataConfig,
@@ -45,7 +45,7 @@ def _heard(audio: np.ndarray) -> np.ndarray:  # [..., samples, 1] -> [..., t]
 
 def test_protocols() -> None:
     config = _config()
-    for protocol in (DataConfig, HasTrainingSource, NamesClasses):
+    for protocol in (DataConfig, HasTrainingSource, NamesClasses, ShowsPictures):
         assert isinstance(config, protocol)
     source = config.make_source("test")
     assert isinstance(source, Source) and isinstance(source, KnowsIds)
@@ -183,6 +183,36 @@ def test_spec_augment_is_of_training_alone() -> None:
     np.testing.assert_array_equal(
         with_it.evaluated(raw)["inputs"], without.evaluated(raw)["inputs"]
     )
+
+
+def test_pictures_show_frames_and_sound() -> None:
+    raw, rng = recording(), np.random.default_rng(0)
+    config = _config()
+    example = config.augment(raw, rng)
+    picture = config.picture(example)
+    # Four frames of 24 x 32 in a row, and sound of 96 rows under them.
+    assert picture.shape == (24 + 96, 4 * 32, 3) and picture.dtype == np.uint8
+    for place, frame in enumerate((0, 2, 5, 7)):
+        shown = picture[:24, 32 * place : 32 * place + 32]
+        np.testing.assert_array_equal(shown, PLAIN.pixels(example["inputs"]["video"][frame]))
+    # The sound rises, from a line in the middle to above it.
+    heights = [np.flatnonzero(column < 100).mean() for column in picture[24:, :, 0].T]
+    assert heights[0] > heights[-1]
+    # Of an evaluation the middle clip: that which `eval_clips=none` gives.
+    alone = _config(eval_clips=None)
+    np.testing.assert_array_equal(
+        config.picture(config.evaluated(raw)), alone.picture(alone.evaluated(raw))
+    )
+    # A tone is a line at its height.
+    tone = np.sin(2 * np.pi * 8000 * np.arange(48_000) / 48_000)
+    raw["audio"] = (20_000 * tone).astype(np.int16)
+    mel = _config(video=None, audio=MelSpectrogram(hop=960, num_bands=96))
+    bright = mel.picture(mel.augment(raw, rng)).sum(axis=2)
+    assert bright.shape == (96, 448)
+    rows = bright[:, 100:300].argmax(axis=0)
+    assert rows.max() < 40 and np.ptp(rows) == 0  # In the upper half, always the same.
+    silent = mel.picture(mel.evaluated(recording(samples=None)))
+    assert np.ptp(silent.reshape(-1, 3), axis=0).max() == 0
 
 
 def test_what_makes_no_sense_is_refused() -> None:
