@@ -155,16 +155,17 @@ class AudiosetConfig:
         inputs = example["inputs"]
         if not isinstance(inputs, Mapping):
             inputs = {"video" if self.audio is None else "audio": inputs}
-        is_mel = isinstance(self.audio, MelSpectrogram)
         shown: list[np.ndarray] = []
         if "video" in inputs:
             assert self.video is not None
             shown.append(pictures.frames_in_a_row(_middle(inputs["video"], 4), self.video))
         if "audio" in inputs:
-            sound = _middle(inputs["audio"], 3 if is_mel else 2)[..., 0]
-            width = shown[0].shape[1] if shown else pictures.WIDTH
-            draw = pictures.spectrogram if is_mel else pictures.wave
-            shown.append(draw(sound, width))
+            sound, width = inputs["audio"], shown[0].shape[1] if shown else pictures.WIDTH
+            if isinstance(self.audio, MelSpectrogram):
+                values = _middle(sound, 3)[..., 0]
+                shown.append(pictures.spectrogram(values, self.audio, width))
+            else:
+                shown.append(pictures.wave(_middle(sound, 2)[..., 0], width))
         return np.concatenate(shown)
 
     def _finished(self, example: Example, streams: dict[str, np.ndarray]) -> Example:

@@ -3,10 +3,12 @@
 import numpy as np
 
 from perceiver_jax.colours import magma
+from perceiver_jax.data.audioset.mel import MelSpectrogram
 from perceiver_jax.data.audioset.video import VideoConfig
 
 WIDTH = 448  # Pixels of a picture of sound without frames.
 _HEIGHT = 96  # Of a picture of sound.
+_DECIBELS = 80.0  # From black to the brightest colour.
 _FRAMES = 4  # Of a clip; the first and the last among them.
 _WAVE, _AROUND = 30, 235  # Greys.
 
@@ -22,11 +24,14 @@ def frames_in_a_row(
 
 def spectrogram(
     values: np.ndarray,  # [frames, bands]
+    mel: MelSpectrogram,
     width: int,
 ) -> np.ndarray:  # uint8 [y, width, 3]
-    """Returns a spectrogram: time to the right, high bands above, the louder the brighter."""
-    low, high = float(values.min()), float(values.max())
-    shares = (values.T[::-1] - low) / (high - low if high > low else 1)
+    """Returns a spectrogram: time to the right, high bands above, the louder the brighter.
+
+    All are on one scale; silence is black.
+    """
+    shares = (values.T[::-1] * mel.stddev + mel.mean - mel.floor) / _DECIBELS
     rows = np.arange(_HEIGHT) * shares.shape[0] // _HEIGHT
     columns = np.arange(width) * shares.shape[1] // width
     return magma(shares[rows][:, columns])
