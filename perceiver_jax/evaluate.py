@@ -5,6 +5,7 @@
   --workdir=DIR --step=400                    an earlier one
   --workdir=DIR --step=best                   the best one that there is, by the run's evaluations
   --config=FILE.py --checkpoint=PATH          weights of any format, on an experiment's data
+  --per_class=FILE.json                       writes what was found of single classes, too
 
 Prints one line of JSON: {"name": ..., "step": ..., "split": ..., "examples": ..., "loss": ...}.
 Without --step, "select" says of a run which of the two it was: "last", or "test".
@@ -43,6 +44,12 @@ def define_flags() -> None:
     )
     flags.DEFINE_string(
         "split", None, "The split to evaluate; the one of the experiment's config if not given."
+    )
+    flags.DEFINE_string(
+        "per_class",
+        None,
+        "A JSON file for the values of single classes, of tasks that have some: average precision, "
+        "AUC and number of positives of tasks with several labels.",
     )
     distributed.define_flags()
     flags.adopt_module_key_flags(distributed)  # --help lists them too
@@ -94,12 +101,20 @@ def evaluate_main(argv: Sequence[str], changes: dict[str, str]) -> None:
 
     if for_run:
         result = evaluate_checkpoint(
-            arguments.workdir, step=step, split=arguments.split, report=report
+            arguments.workdir,
+            step=step,
+            split=arguments.split,
+            per_class=arguments.per_class,
+            report=report,
         )
     else:
         config = override(load_experiment(arguments.config), changes)
         result = evaluate_weights(
-            config, arguments.checkpoint, split=arguments.split, report=report
+            config,
+            arguments.checkpoint,
+            split=arguments.split,
+            per_class=arguments.per_class,
+            report=report,
         )
     if jax.process_index() == 0:  # All of several processes have the same result.
         print(json.dumps(result))

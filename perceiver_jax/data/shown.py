@@ -5,7 +5,7 @@ without goes without them. Nothing is guessed from shapes or names.
 """
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -18,6 +18,17 @@ class NamesClasses(Protocol):
 
     def class_names(self) -> Sequence[str]:
         """Returns the names, in the order of the labels."""
+
+
+def class_names(data: Any, count: int) -> tuple[str, ...]:
+    """Returns the names of `count` classes; their numbers where the data do not name them all.
+
+    Args:
+      data: the data set's config.
+      count: how many there are.
+    """
+    names = tuple(data.class_names()) if isinstance(data, NamesClasses) else ()
+    return names if len(names) == count else tuple(map(str, range(count)))
 
 
 @runtime_checkable

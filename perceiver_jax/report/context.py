@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from functools import cached_property
 
-from perceiver_jax.data.shown import NamesClasses
+from perceiver_jax.data.shown import class_names
 from perceiver_jax.report.predicted import Limits, RunModel
 from perceiver_jax.report.run_record import Run
 
@@ -29,6 +29,4 @@ class Context:
 
     def class_names(self, count: int) -> tuple[str, ...]:
         """The names of the classes; their numbers where the data set does not name them all."""
-        data = self.run.config.data
-        names = tuple(data.class_names()) if isinstance(data, NamesClasses) else ()
-        return names if len(names) == count else tuple(map(str, range(count)))
+        return class_names(self.run.config.data, count)

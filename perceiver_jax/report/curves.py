@@ -148,10 +148,15 @@ def _frame_fraction(
     evals: Sequence[dict[str, Any]],
     name: str,
 ) -> None:
-    """Leaves room above 100 %, and does not let the first few steps squeeze the rest."""
-    values = np.concatenate([_series(train, name)[1], _series(evals, name)[1]])
-    low = 100 * float(np.quantile(values, 0.05)) if len(values) else 0.0
-    axes.set_ylim(max(0.0, low - 0.1 * (100 - low) - 1), 100 + 0.04 * (100 - low) + 0.2)
+    """Leaves room above the highest value, and does not let the first few steps squeeze the rest.
+
+    Up to 100 %, unless values stay far below it, as mean average precisions do.
+    """
+    values = 100 * np.concatenate([_series(train, name)[1], _series(evals, name)[1]])
+    values = values[np.isfinite(values)]
+    low, high = (float(np.quantile(values, 0.05)), float(np.max(values))) if len(values) else (0, 0)
+    top = 100.0 if high > 50 or not len(values) else high
+    axes.set_ylim(max(0.0, low - 0.1 * (top - low) - 1), top + 0.04 * (top - low) + 0.2)
 
 
 def _mark_last(axes: "Axes", entry: dict[str, Any], headline: Headline, scale: float) -> None:

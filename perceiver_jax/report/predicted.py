@@ -19,6 +19,7 @@ from perceiver_jax.errors import UserError
 from perceiver_jax.infer.loaded import LoadedModel, load
 from perceiver_jax.report.page import NotShown
 from perceiver_jax.report.run_record import Run
+from perceiver_jax.tasks.base import evaluation_batch
 from perceiver_jax.tasks.predictions import Predicts
 
 _BATCH = 32  # Examples at once, on one device, whatever the run was trained on.
@@ -139,8 +140,9 @@ class RunModel:
 
         @jax.jit
         def predict(params: Any, state: Any, batch: Any) -> Any:
-            results = task.model_inputs(batch).feed(loaded.model.apply, params, state, None)
-            return task.predictions(results[0], batch)
+            evaluated = evaluation_batch(task, batch)
+            results = task.model_inputs(evaluated).feed(loaded.model.apply, params, state, None)
+            return task.predictions(results[0], evaluated)
 
         order = np.random.default_rng(0).permutation(len(source))[: self._limits.examples]
         size = min(_BATCH, len(order))

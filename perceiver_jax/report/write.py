@@ -19,6 +19,7 @@ from perceiver_jax.report.sections import (
     environment,
     examples,
     mistakes,
+    per_class,
     results,
     starting_weights,
     summary,
@@ -28,9 +29,10 @@ from perceiver_jax.report.sections import (
 FILE = "report.html"
 COMPARISON_FILE = "comparison.html"
 
-# Modules with a TITLE and a `render(context)`, in the order in which they stand on the page.
+# Modules with a TITLE and a `render(context)`, in the order in which they stand on the page. Those
+# that have an `applies(run)` are for some runs only, and are not missed on other pages.
 SINGLE: tuple[ModuleType, ...] = (
-    summary, results, curves, classes, mistakes, examples, attention, starting_weights,
+    summary, results, curves, classes, per_class, mistakes, examples, attention, starting_weights,
     configuration, throughput, environment,
 )  # fmt: skip
 COMPARISON: tuple[ModuleType, ...] = (results, curves, configuration, throughput, environment)
@@ -54,7 +56,7 @@ def write_report(
         such as the checkpoint, is missing on the page, with the reason.
     """
     run = read_run(workdir)
-    sections = [each for each in SINGLE if each is not starting_weights or each.applies(run)]
+    sections = [each for each in SINGLE if not hasattr(each, "applies") or each.applies(run)]
     text = _compose(run.label, sections, Context([run], limits or Limits()), _status(run))
     return _write(text, Path(workdir) / FILE if out is None else Path(out))
 

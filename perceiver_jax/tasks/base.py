@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from perceiver_jax.errors import ConfigError
 
@@ -145,3 +146,48 @@ def reads(task: Task) -> int:
 def training_batch(task: Task, batch: Batch, key: jax.Array) -> Batch:
     """Returns what a task trains on, of a batch that was read; see `MakesBatches`."""
     return task.training_batch(batch, key) if isinstance(task, MakesBatches) else batch
+
+
+@runtime_checkable
+class MakesEvaluationBatches(Protocol):
+    """A task that is evaluated on another batch than the one that is read, such as all of several
+    clips of each example.
+
+    Optional: without it, evaluation sees what is read.
+    """
+
+    def evaluation_batch(self, batch: Batch) -> Batch:
+        """Returns the batch to evaluate, of what was read, [B, ...]; a pure function."""
+
+
+def evaluation_batch(task: Task, batch: Batch) -> Batch:
+    """Returns what a task is evaluated on, of a batch that was read."""
+    return task.evaluation_batch(batch) if isinstance(task, MakesEvaluationBatches) else batch
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Summary:
+    """What all examples of a split tell together."""
+
+    metrics: dict[str, float]  # By name, as those of `Task.measure`.
+    per_class: dict[str, np.ndarray]  # [classes] numbers by name; nan where a class has none.
+
+
+@runtime_checkable
+class Collects(Protocol):
+    """A task with metrics that are no means over examples: they need a whole split at once.
+
+    Optional. Such metrics are those of evaluations; a training step has none.
+    """
+
+    def collect(self, outputs: Any, batch: Batch) -> dict[str, jax.Array]:
+        """Returns what is kept of each example, arrays [B, ...] by name; a pure function."""
+
+    def summarize(self, arrays: Mapping[str, np.ndarray]) -> Summary:
+        """Returns the metrics of a split.
+
+        Args:
+          arrays: what was collected, [examples, ...] by name: of every example of the split once,
+            without those that only pad a batch and those that are corrupt. The result must not
+            depend on their order, which is that of the devices.
+        """

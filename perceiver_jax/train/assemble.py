@@ -13,7 +13,7 @@ from perceiver_jax.data.readers import first_readable
 from perceiver_jax.data.shown import NamesClasses
 from perceiver_jax.data.source import Example, Source, training_source
 from perceiver_jax.errors import ConfigError, ModelError
-from perceiver_jax.tasks.base import reads
+from perceiver_jax.tasks.base import Batch, evaluation_batch, reads
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.mesh import check_batch_size, make_mesh
 from perceiver_jax.train.optimizer import make_optimizer
@@ -144,7 +144,7 @@ def assemble(
         state=StateFactory(
             model=model,
             optimizer=optimizer,
-            inputs=_input_shapes(config, example),
+            inputs=_input_shapes(config, example, is_training=evaluated is None),
             seed=trainer.seed,
             mesh=mesh,
             layout=trainer.mesh,
@@ -175,10 +175,17 @@ def _check_classes(config: ExperimentConfig) -> None:
         )
 
 
-def _input_shapes(config: ExperimentConfig, example: Example) -> tuple[Any, ...]:
+def _input_shapes(
+    config: ExperimentConfig, example: Example, *, is_training: bool
+) -> tuple[Any, ...]:
     """Returns the shapes of the model's inputs for a batch of one example."""
+    task = config.task
     batch = jax.tree.map(lambda value: np.asarray(value)[None], dict(example))
-    return jax.eval_shape(lambda batch: config.task.model_inputs(batch).inputs, batch)
+
+    def inputs(read: Batch) -> tuple[Any, ...]:
+        return task.model_inputs(read if is_training else evaluation_batch(task, read)).inputs
+
+    return jax.eval_shape(inputs, batch)
 
 
 def first_example(config: ExperimentConfig, source: Source) -> Example:

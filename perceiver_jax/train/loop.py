@@ -27,7 +27,7 @@ import numpy as np
 from perceiver_jax import config as config_lib
 from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.data.loader import CorruptCount, Shard, eval_batches, train_batches
-from perceiver_jax.train import diverged, memory, writers
+from perceiver_jax.train import diverged, memory, per_class, writers
 from perceiver_jax.train.agreement import AllProcesses, StopAgreement, on_process_zero
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig
@@ -122,6 +122,7 @@ def _chosen_anew(
         if new != final:
             # First, so that none is left of another result if this process is killed in between.
             workdir.report_path.unlink(missing_ok=True)
+            per_class.choose(workdir, new["step"])
             workdir.write_final_metrics(new)
         return new, num_steps
 
@@ -244,7 +245,7 @@ def _train(
     def run_evaluation(state: TrainState, step: int) -> bool:
         """Evaluates and logs; False if it was asked to stop on the way."""
         started = time.monotonic()
-        means = evaluate(
+        found = evaluate(
             eval_step,
             state,
             eval_batches(
@@ -259,12 +260,19 @@ def _train(
             ),
             mesh,
             num_examples=len(eval_source),
+            task=config.task,
             stop=lambda: votes.vote(stop.requested) is not None,
         )
         meter.paused(time.monotonic() - started)
-        if means is None:
+        if found is None:
             return False
-        log.evaluation(step, means, time.monotonic() - started)
+        if found.per_class:
+            facts = {"name": config.name, "step": step, "split": trainer.eval_split}
+            table = per_class.table(facts, found.per_class, config.data)
+            failure = per_class.keep(workdir, step, table)
+            if failure is not None:
+                progress.message(failure)
+        log.evaluation(step, found.metrics, time.monotonic() - started)
         complaint = retention.complaint()
         if complaint is not None:
             progress.message(complaint)
@@ -351,6 +359,7 @@ def _train(
             examples=len(eval_source),
             num_params=parts.model.num_params(),
         )
+        per_class.choose(workdir, final["step"])
     final = processes.agree(final)[0]
     if writes:
         draw_run_curves(config, workdir)

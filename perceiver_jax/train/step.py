@@ -10,7 +10,14 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from perceiver_jax.tasks.base import Batch, Mean, Task, training_batch
+from perceiver_jax.tasks.base import (
+    Batch,
+    Collects,
+    Mean,
+    Task,
+    evaluation_batch,
+    training_batch,
+)
 from perceiver_jax.train import mesh as mesh_lib
 from perceiver_jax.train import patterns
 from perceiver_jax.train.frozen import apply_with_frozen, keep_frozen
@@ -21,10 +28,13 @@ from perceiver_jax.zoo import Execution, Remat
 
 Metrics = dict[str, jax.Array]  # [] float32 by name, and TAKEN
 TrainStep = Callable[[TrainState, Batch, jax.typing.ArrayLike], tuple[TrainState, Metrics]]
-EvalStep = Callable[[TrainState, Batch], dict[str, Mean]]
+# What a task collects of a batch, [B, ...] by name, and the batch's mask as MASK; mostly empty.
+Collected = dict[str, jax.Array]
+EvalStep = Callable[[TrainState, Batch], tuple[dict[str, Mean], Collected]]
 
 # Metrics of every step; the last, of running statistics, of models that have some.
 MUST_BE_FINITE = ("loss", "gradient_norm", "parameter_norm", "statistics_norm")
+MASK = "mask"  # [B] Among what is collected: 0 for examples that count for nothing.
 TAKEN = "taken"  # Among the metrics: [] bool, whether the step was taken. No metric to be logged.
 
 
@@ -256,18 +266,28 @@ def make_eval_step(
     mesh: Mesh,
     options: StepOptions = StepOptions(),
 ) -> EvalStep:
-    """Returns the compiled evaluation of a batch, to be added up over batches; draws no key."""
+    """Returns the compiled evaluation of a batch, to be added up over batches; draws no key.
+
+    What a task collects (`Collects`) is handed back whole, [B, ...] of the global batch, to every
+    process.
+    """
     execution = dataclasses.replace(options.execution(mesh), remat="none")
 
     apply = partial(model.apply, is_training=False, execution=execution)
 
-    def eval_step(state: TrainState, batch: Batch) -> dict[str, Mean]:
+    split = NamedSharding(mesh, mesh_lib.BATCH)
+
+    def eval_step(state: TrainState, read: Batch) -> tuple[dict[str, Mean], Collected]:
+        batch = jax.lax.with_sharding_constraint(evaluation_batch(task, read), split)
         call = task.model_inputs(batch)
         outputs, _ = call.feed(apply, state.evaluated_params, state.model_state, None)
-        return task.measure(outputs, batch, is_training=False)
+        means = task.measure(outputs, batch, is_training=False)
+        if not isinstance(task, Collects):
+            return means, {}
+        return means, {**task.collect(outputs, batch), MASK: batch["mask"]}
 
     return jax.jit(
         eval_step,
-        in_shardings=(placed, NamedSharding(mesh, mesh_lib.BATCH)),
+        in_shardings=(placed, split),
         out_shardings=NamedSharding(mesh, mesh_lib.REPLICATED),
     )

@@ -3,8 +3,10 @@
 config.json           the experiment
 initial_weights.json  where the values came from that it started with
 metrics.jsonl         a line for each logged step and each evaluation
+per_class/            what each evaluation found of single classes, for tasks that tell
 checkpoints/          the checkpoints that the rule keeps
 final_metrics.json    the result; there only when the run is complete
+per_class.json        what the result's evaluation found of single classes
 curves.png            a picture of the metrics
 environment.jsonl     a line for each start: versions, devices, the code's commit
 report.html           all of it on one page

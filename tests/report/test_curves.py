@@ -41,6 +41,18 @@ def test_any_number_of_entries_is_drawn(tmp_path: Path, count: int) -> None:
         assert orange[:, : picture.shape[1] // 2].any() and orange[:, picture.shape[1] // 2 :].any()
 
 
+def test_low_values_fill_their_panel(tmp_path: Path) -> None:
+    """As those of a mean average precision do; the last one is not finite, as after a failure."""
+    entries = _entries(40)
+    for entry in entries:
+        entry["top_1"] = 0.002 * entry["step"] if entry["step"] < 40 else float("nan")
+    picture = _draw(tmp_path, entries)
+    orange = np.all(picture == (0xD9, 0x62, 0x2B), axis=-1)[:, picture.shape[1] // 2 :]
+    rows = np.flatnonzero(orange.any(axis=1))
+    # The values of steps 5 to 35, of a panel that takes some 0.6 of the picture's height.
+    assert np.ptp(rows[rows > 0.12 * len(picture)]) > 0.3 * len(picture)
+
+
 def test_running_mean() -> None:
     values = np.array([1.0, 4.0, 7.0, 2.0])
     np.testing.assert_allclose(running_mean(values, 3), [2.5, 4.0, 13 / 3, 4.5])

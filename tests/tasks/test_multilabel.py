@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from perceiver_jax.errors import ConfigError
-from perceiver_jax.tasks import ClassificationConfig, MultilabelConfig, Task
+from perceiver_jax.tasks import ClassificationConfig, Collects, MultilabelConfig, Task
+from perceiver_jax.tasks.base import evaluation_batch
 
 _TASK = MultilabelConfig(num_classes=3)
 _PROBABILITIES = np.array([[0.8, 0.5, 0.1], [0.2, 0.9, 0.3]], np.float32)
@@ -28,7 +29,6 @@ def test_loss_and_precision() -> None:
         -math.log(0.8 * 0.5 * 0.1 * 0.2 * 0.1 * 0.7) / 6, rel=1e-6
     )
     assert found["precision_at_1"] == 0.5  # the first example's best class is one of its two
-    assert _TASK.headline.metric in found
     for dtype in (np.int32, bool, np.uint8):
         assert _measure(label=_LABELS.astype(dtype)) == found
     np.testing.assert_allclose(_TASK.scores(jnp.asarray(_LOGITS)), _PROBABILITIES, rtol=1e-6)
@@ -94,3 +94,69 @@ def test_widths_that_do_not_meet_are_named() -> None:
         assert "both must be (batch, 3)" in message
     with pytest.raises(ConfigError, match="task.num_classes=0"):
         MultilabelConfig(num_classes=0)
+
+
+def test_the_probabilities_of_clips_are_averaged() -> None:
+    task = MultilabelConfig(num_classes=3, clips=2)
+    inputs = {"audio": np.arange(24.0).reshape(2, 2, 6), "video": np.ones((2, 2, 5, 3))}
+    batch = evaluation_batch(task, {"inputs": inputs, "label": _LABELS})
+    (flat,) = task.model_inputs(batch).inputs
+    np.testing.assert_array_equal(flat["audio"], np.arange(24.0).reshape(4, 6))
+    assert flat["video"].shape == (4, 5, 3) and batch["label"].shape == (2, 3)
+    # Clips of the same recording are neighbours.
+    of_clips = np.array([[0.7, 0.3, 0.05], [0.9, 0.7, 0.15], [0.1, 0.85, 0.5], [0.3, 0.95, 0.1]])
+    logits = jnp.asarray(np.log(of_clips / (1 - of_clips)))
+    np.testing.assert_allclose(task.scores(logits), _PROBABILITIES, rtol=1e-5)
+    means = task.measure(logits, batch, is_training=False)
+    for name, value in _measure().items():  # which are those of one clip with these means
+        assert float(means[name].value) == pytest.approx(value, rel=1e-5)
+    collected = task.collect(logits, batch)
+    np.testing.assert_allclose(collected["scores"], _LOGITS, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(collected["labels"], _LABELS == 1)
+    masked = task.measure(
+        logits.at[2:].set(jnp.nan), {**batch, "mask": np.array([1.0, 0.0])}, is_training=False
+    )
+    assert float(masked["loss"].value) == pytest.approx(-math.log(0.8 * 0.5 * 0.1) / 3, rel=1e-5)
+    # An example to train on is one clip.
+    trained = task.measure(jnp.asarray(_LOGITS), {"label": _LABELS}, is_training=True)
+    assert float(trained["loss"].value) == _measure()["loss"]
+
+
+def test_clips_that_are_not_there_are_named() -> None:
+    task = MultilabelConfig(num_classes=3, clips=2)
+    with pytest.raises(
+        ConfigError, match=r"clips=2, and the 'inputs' .* are \(5, 3, 7\) and \(5,\):"
+    ):
+        evaluation_batch(task, {"inputs": {"a": np.ones((5, 3, 7)), "b": np.ones(5)}})
+    with pytest.raises(ConfigError, match=r"returns \(2, 3\) .* for clips \(batch \* 2, 3\)"):
+        task.measure(jnp.zeros((2, 3)), {"label": np.zeros((2, 3))}, is_training=False)
+    with pytest.raises(ConfigError, match="task.clips=0"):
+        MultilabelConfig(num_classes=3, clips=0)
+    batch = {"inputs": np.ones((2, 7))}
+    assert evaluation_batch(_TASK, batch) is batch
+    assert evaluation_batch(ClassificationConfig(num_classes=3, top_k=None), batch) is batch
+
+
+def test_a_split_is_summed_up() -> None:
+    task = MultilabelConfig(num_classes=4)
+    # To the last bit of a float32 all three probabilities are 1; their order is kept all the same.
+    logits = np.array([[30.0, 1.0, 0, 5], [40.0, 1.0, 0, 4], [50.0, -1.0, 0, 3]])
+    labels = np.array([[0, 1, 0, 1], [0, 0, 0, 0], [1, 0, 0, 1]])
+    assert np.all(np.asarray(task.scores(jnp.asarray(logits)))[:, 0] == 1)
+    collected = task.collect(jnp.asarray(logits), {"label": labels})
+    summary = task.summarize({name: np.asarray(each) for name, each in collected.items()})
+    for name, expected in {
+        "positives": [1, 1, 0, 2],
+        "average_precision": [1, 1 / 2, math.nan, (1 + 2 / 3) / 2],
+        "auc": [1, 3 / 4, math.nan, 1 / 2],
+    }.items():
+        np.testing.assert_allclose(summary.per_class[name], expected, rtol=1e-15)
+    assert summary.metrics.pop("d_prime") == pytest.approx(math.sqrt(2) * 0.67448975)
+    assert summary.metrics == {
+        "mean_average_precision": pytest.approx((1 + 1 / 2 + 5 / 6) / 3, rel=1e-15),
+        "mean_auc": 0.75,
+        "classes_without_positives": 1,
+    }
+    assert task.headline.metric in summary.metrics
+    assert isinstance(task, Collects)
+    assert not isinstance(ClassificationConfig(num_classes=3, top_k=None), Collects)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from perceiver_jax.data.digits import DigitsConfig
-from perceiver_jax.data.loader import Shard, eval_batches, train_batches
+from perceiver_jax.data.loader import CorruptCount, Shard, eval_batches, train_batches
 from perceiver_jax.data.source import Example
 from perceiver_jax.errors import DataError
 from perceiver_jax.tasks.base import Mean
@@ -21,6 +22,7 @@ from perceiver_jax.train.config import MeshConfig
 from perceiver_jax.train.evaluation import evaluate
 from perceiver_jax.train.initial import initial_state
 from perceiver_jax.train.mesh import make_mesh, put_batch
+from tests.train import multilabel
 from tests.train.fake import MLP, experiment
 
 
@@ -51,6 +53,7 @@ def everything() -> dict[str, Any]:
         "stops": [stop_steps(asked=asked) for asked in ([None, 3], [2, 5], [None, None])],
         "counts": count_examples(),
         "evaluation": evaluate_digits(),
+        "several_labels": evaluate_clips(),
         "batches": read_batches(Shard.of_this_process()),
     }
 
@@ -134,16 +137,16 @@ def count_examples() -> dict[str, float]:
     mesh = make_mesh(MeshConfig())
 
     @jax.jit
-    def eval_step(state: Any, batch: Any) -> dict[str, Mean]:
+    def eval_step(state: Any, batch: Any) -> tuple[dict[str, Mean], dict[str, jax.Array]]:
         real, number = batch["mask"], batch["number"].astype(jnp.float32)
         once = jnp.ones(())
         # Means over the 6 batches: 60 examples each, and their numbers.
-        return {"count": Mean(real.sum(), once), "sum": Mean((real * number).sum(), once)}
+        return {"count": Mean(real.sum(), once), "sum": Mean((real * number).sum(), once)}, {}
 
     batches = eval_batches(Numbers(360), batch_size=64, shard=Shard.of_this_process())
-    means = evaluate(eval_step, None, batches, mesh, num_examples=360)
-    assert means is not None
-    return means
+    found = evaluate(eval_step, None, batches, mesh, num_examples=360)
+    assert found is not None
+    return found.metrics
 
 
 def evaluate_digits() -> dict[str, float]:
@@ -154,9 +157,28 @@ def evaluate_digits() -> dict[str, float]:
         DigitsConfig().make_source("test"), batch_size=64, shard=Shard.of_this_process()
     )
     state = initial_state(parts, None)
-    means = evaluate(parts.eval_step(), state, batches, parts.mesh, num_examples=360)
-    assert means is not None
-    return means
+    found = evaluate(parts.eval_step(), state, batches, parts.mesh, num_examples=360)
+    assert found is not None
+    return found.metrics
+
+
+def evaluate_clips(devices: Sequence[jax.Device] | None = None) -> list[Any]:
+    """Evaluates recordings of which two are corrupt, and the last batch is not full."""
+    config = multilabel.experiment(corrupt=(5, 40))
+    parts = assemble(config, multilabel.Identity(), devices)
+    batches = eval_batches(
+        source := config.data.make_source("test"),
+        batch_size=16,
+        shard=Shard.of_this_process(),
+        corrupt=CorruptCount(2, report=lambda line: None),
+    )
+    found = evaluate(
+        parts.eval_step(), initial_state(parts, None), batches, parts.mesh,
+        num_examples=len(source), task=config.task,
+    )  # fmt: skip
+    assert found is not None
+    tables = found.per_class
+    return [found.metrics, tables and {name: array.tolist() for name, array in tables.items()}]
 
 
 def read_batches(shard: Shard) -> list[list[int]]:

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import jax
+import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from perceiver_jax.data.loader import Shard
-from tests.train import jobs
+from tests.train import jobs, multilabel
 from tests.train.processes import run_processes
 
 pytestmark = pytest.mark.slow
@@ -70,6 +73,25 @@ def test_evaluation_is_that_of_one_process(both: list[dict[str, Any]]) -> None:
     assert alone["top_1"] > 0
     for found in both:
         assert found["evaluation"] == pytest.approx(alone, rel=1e-6)
+
+
+@pytest.mark.core
+def test_what_is_collected_is_that_of_one_process_to_the_bit(both: list[dict[str, Any]]) -> None:
+    alone = jobs.evaluate_clips(jax.devices()[:4])  # as many as the two have
+    metrics, per_class = alone
+    loss = metrics.pop("loss")
+    for found in both:  # A sum over devices in another order.
+        assert found["several_labels"][0].pop("loss") == pytest.approx(loss, rel=1e-6)
+    # Mean average precision and the like, and values by class, which process 0 alone has.
+    assert repr(both[0]["several_labels"]) == repr(alone)
+    assert repr(both[1]["several_labels"]) == repr([metrics, None])
+    assert (metrics["left_out"], metrics["classes_without_positives"]) == (2, 1)
+    inputs, labels = multilabel.as_read([i for i in range(multilabel.EXAMPLES) if i not in (5, 40)])
+    scores = (1 / (1 + np.exp(-inputs[..., : multilabel.CLASSES].astype(float)))).mean(axis=1)
+    some = [each for each in range(multilabel.CLASSES) if each != multilabel.NEVER]
+    expected = [average_precision_score(labels[:, each], scores[:, each]) for each in some]
+    np.testing.assert_allclose(np.take(per_class["average_precision"], some), expected, atol=1e-6)
+    assert metrics["mean_average_precision"] == pytest.approx(np.mean(expected), abs=1e-6)
 
 
 def test_shards_are_parts_of_the_same_batches(both: list[dict[str, Any]]) -> None:

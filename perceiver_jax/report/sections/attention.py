@@ -18,6 +18,7 @@ from perceiver_jax.report.markup import Markup, element, join, note
 from perceiver_jax.report.page import NotShown, Section
 from perceiver_jax.report.pictures import heat_map, picture
 from perceiver_jax.report.sections.mistakes import worst_mistakes
+from perceiver_jax.tasks.base import evaluation_batch
 from perceiver_jax.tasks.predictions import ClassPredictions
 
 TITLE = "Attention"
@@ -37,7 +38,8 @@ def render(context: Context) -> Section:
     for index, title in _choose(context):
         example = context.model.example(index)
         batch = jax.tree.map(lambda leaf: np.asarray(leaf)[None], dict(example))
-        call = context.run.config.task.model_inputs(batch)
+        task = context.run.config.task
+        call = task.model_inputs(evaluation_batch(task, batch))
         try:
             mask = None if call.input_mask is None else np.asarray(call.input_mask)
             maps = cross_attends(loaded, *call.inputs, input_mask=mask)
