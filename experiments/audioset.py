@@ -265,7 +265,8 @@ def smoke() -> ExperimentConfig:
     Shows that all parts work together, from clips to the table; there is no result to expect. What
     differs from `audio_video_mel` is where the recordings lie, and sizes: 8 frames of 32 x 32, a
     spectrogram of 15 x 20, 3 clips, 2 and 4 bands, 16 latents of 32 channels with 2 self-attends of
-    4 heads in a block, 3 classes, 200 steps of batches of 16, how often what is written.
+    4 heads in a block, 3 classes, 200 steps of batches of 16 at a rate of 3e-3, how often what is
+    written.
     """
     return override(
         VARIANTS["audio_video_mel"](),
@@ -290,6 +291,8 @@ def smoke() -> ExperimentConfig:
             "model.decoder.num_classes": 3,
             "task.num_classes": 3,
             "task.clips": 3,
+            "schedule.base_lr": 3e-3,
+            "schedule.scale_by_batch": False,
             "trainer.num_epochs": None,
             "trainer.num_steps": 200,
             "trainer.batch_size": 16,

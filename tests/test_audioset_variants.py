@@ -94,6 +94,7 @@ def test_smoke_is_audio_video_mel_with_other_sizes() -> None:
     assert changed - sizes == {
         "name", "paper", "data.recordings.name", "data.recordings.data_dir", "data.num_frames",
         "data.eval_clips", "data.audio.num_bands", "task.num_classes", "task.clips",
+        "schedule.base_lr", "schedule.scale_by_batch",
     }  # fmt: skip
     (inputs,) = zoo.build(smoke.model).example_inputs(1)
     example = smoke.data.augment(recording(), np.random.default_rng(0))["inputs"]
