@@ -49,7 +49,7 @@ is ours, has been trained nowhere, and is where to begin a search:
             --config.data.recordings.hold_out=20000 --config.trainer.eval_split=valid \\
             --config.trainer.num_epochs=10 --workdir=runs/sweep_lr${lr}_decay$decay
     done; done
-    python -m perceiver_jax.report --workdirs='runs/sweep_*' --out=runs/sweep.html
+    python -m perceiver_jax.report --workdirs=$(ls -d runs/sweep_* | paste -sd,) --out=sweep.html
 
 Then, at the best of these, the batch, the spectrogram and SpecAugment. 40 bands are 4,800 values
 too:
@@ -97,7 +97,6 @@ _RECIPE = {
     "data.num_frames": 32,
     "data.eval_clips": 16,
     "trainer.num_epochs": 100,
-    "evaluation.select": "last",
 }
 _RAW_RECIPE = {"data.audio": "RawAudio", "data.spec_augment": None}
 _MEL_RECIPE = {"data.audio": "MelSpectrogram", "data.spec_augment": "SpecAugment"}

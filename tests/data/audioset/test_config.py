@@ -1,14 +1,20 @@
 """AudiosetConfig: which clips, sound and frames together, what is left out, with which errors."""
 
 import pickle
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from perceiver_jax import config as config_lib
-from perceiver_jax.data.audioset.config import AudiosetConfig, RawAudio
+from perceiver_jax.data.audioset.clip_times import spread_clips
+from perceiver_jax.data.audioset.config import AudiosetConfig, RawAudio, _length
+from perceiver_jax.data.audioset.decode import read_recording
+from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.data.audioset.mel import MelSpectrogram
+from perceiver_jax.data.audioset.records import to_example, to_record
 from perceiver_jax.data.audioset.spec_augment import SpecAugment
 from perceiver_jax.data.audioset.video import VideoConfig
 from perceiver_jax.data.shown import NamesClasses, ShowsPictures
@@ -23,6 +29,7 @@ from perceiver_jax.data.source import (
 )
 from perceiver_jax.errors import ConfigError
 from tests.data.audioset.stored import CLASSES, InMemory, jpeg, recording
+from tests.data.media.clips import click_times, flash_times, frame_times, write_clip
 
 # Frames as they are, but for their size.
 PLAIN = VideoConfig(size=(24, 32), crop=None, flip=False, colour=None, eval_crop=1.0)
@@ -73,6 +80,31 @@ def test_evaluation_is_of_clips_that_cover_the_recording() -> None:
     middle = _config(eval_clips=None).evaluated(recording())["inputs"]
     np.testing.assert_array_equal(middle["audio"], inputs["audio"][1])
     np.testing.assert_array_equal(middle["video"], inputs["video"][1])
+
+
+@pytest.mark.parametrize("store", ["jpeg", "video"])
+def test_flash_and_click_of_a_file_stay_together_in_every_clip(tmp_path: Path, store: str) -> None:
+    """From an odd file to what the model reads: within a frame of each other, and of the second."""
+    path = write_clip(
+        tmp_path / "a.mkv", seconds=3.4, times=frame_times(Fraction(30_000, 1001), 3.4, first=0.2),
+        sample_rate=22_050, layout="stereo", sound_from=0.1,
+    )  # fmt: skip
+    segment = Segment("abcdefghijk", 0.0, 3.4, (0,))
+    record = to_record(segment, "a.mkv", read_recording(path, segment, store=store))
+    raw = to_example({**record, "id": b"abcdefghijk"}, 3)
+    config = _config(num_frames=32, eval_clips=5, video=VideoConfig(size=(48, 64), eval_crop=1.0))
+    starts = [clip.first for clip in spread_clips(_length(raw), 32, 5)]
+    assert starts[-1] > 45
+    inputs = config.evaluated(raw)["inputs"]
+    for start, audio, video in zip(starts, inputs["audio"], inputs["video"], strict=True):
+        clicks = click_times(audio[:, 0] * 2**15)
+        flashes = flash_times(config.video.pixels(video))
+        assert 1 <= len(clicks) == len(flashes) <= 2
+        for click, flash in zip(clicks, flashes, strict=True):
+            assert abs(flash - click) <= 0.04
+            # The clock of the file starts at 0.1 s, with its sound.
+            second = start / 25 + click + 0.1
+            assert second == pytest.approx(round(second), abs=0.005)
 
 
 def test_training_is_a_random_clip_of_both_at_one_time() -> None:
