@@ -6,14 +6,16 @@
   --task=autoencode --checkpoint=video_autoencoding_checkpoint.pystate --out_dir=video clip.mp4
   --task=attention --checkpoint=imagenet_fourier_position_encoding.pystate --out_dir=maps cat.jpg
   --task=classify --checkpoint=runs/modelnet40 chair.off things/
+  --task=tag --checkpoint=runs/audioset --out_dir=tags clip.mp4 song.flac
 
   --verify_released=DIR    checks the released files in a folder against published outputs
 
 A checkpoint is a released pickle, a Hugging Face folder or file, our own safetensors, or a work
-directory of the trainer. Inputs are what it reads: images, texts, videos; for a model of points,
-meshes (.off .obj .ply .stl) and files of points (.npy .txt .xyz .csv). Of images, meshes and points
-folders will do. `--task=TASK --help` shows the flags of a task. With --output=json, stdout has one
-JSON object for each input and nothing else.
+directory of the trainer. Inputs are what it reads: images, texts, videos, sound; for a model of
+points, meshes (.off .obj .ply .stl) and files of points (.npy .txt .xyz .csv). `classify` names the
+one class of an image or a cloud; `tag` any number of classes in sound and video, over time. Of
+images, meshes, points, and files to tag, folders will do. `--task=TASK --help` shows the flags of a
+task. With --output=json, stdout has one JSON object for each input and nothing else.
 
 Exit codes: 0; 1 if some of several inputs failed (the others were done); 2 if none could be done.
 With --verify_released: 0 if all checks that could be done passed, 1 if one failed, 2 if there was
@@ -37,6 +39,7 @@ COMMANDS = {
     "flow": "perceiver_jax.infer.commands.flow",
     "autoencode": "perceiver_jax.infer.commands.autoencode",
     "attention": "perceiver_jax.infer.commands.attention",
+    "tag": "perceiver_jax.infer.commands.tag",
 }
 
 _USAGE = """Say what to do, with which checkpoint, and on what:
@@ -47,6 +50,7 @@ _USAGE = """Say what to do, with which checkpoint, and on what:
     python -m perceiver_jax.predict --task=flow --checkpoint=PATH --out_dir=DIR first.png second.png
     python -m perceiver_jax.predict --task=autoencode --checkpoint=PATH --out_dir=DIR clip.mp4
     python -m perceiver_jax.predict --task=attention --checkpoint=PATH --out_dir=DIR image.jpg
+    python -m perceiver_jax.predict --task=tag --checkpoint=WORKDIR --out_dir=DIR clip.mp4 song.flac
     python -m perceiver_jax.predict --verify_released=DIR
 """
 

@@ -190,14 +190,25 @@ def class_names(path: str | Path) -> tuple[str, ...] | None:
     return None
 
 
-def _class_names_of_run(path: Path) -> tuple[str, ...] | None:
-    """The names that a run's data set gives its classes, if it is still where it was."""
+def run_config(path: str | Path) -> Any:
+    """The experiment's config, where the checkpoint is a run's work directory and has it."""
+    path = Path(path)
+    if format_of(path) != "workdir":
+        return None
     directory = path if _step_of(path) is None else path.parent.parent
     try:
-        run = config_lib.from_dict(json.loads((directory / "config.json").read_text()))
-        data = getattr(run, "data", None)
-        names = tuple(data.class_names()) if isinstance(data, NamesClasses) else ()
+        return config_lib.from_dict(json.loads((directory / "config.json").read_text()))
     except (OSError, ValueError, UserError):  # ValueError: no JSON, or no text at all.
+        return None
+
+
+def _class_names_of_run(path: Path) -> tuple[str, ...] | None:
+    """The names that a run's data set gives its classes, if it is still where it was."""
+    run = run_config(path)
+    data = getattr(run, "data", None)
+    try:
+        names = tuple(data.class_names()) if isinstance(data, NamesClasses) else ()
+    except (OSError, ValueError, UserError):
         return None
     # A model may have more outputs than the data have classes.
     task = getattr(run, "task", None)

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from perceiver_jax.atomic import replacing
 from perceiver_jax.data.points import views
-from perceiver_jax.errors import require
 from perceiver_jax.infer.attention_maps import Row, upsample
+from perceiver_jax.infer.plotting import DPI, pyplot, save
 
 _COLOURS = "magma"
 _ROW = 64  # Bytes in a line of text.
-_DPI = 120
+_PURPOSE = "Drawing attention"
 _SIDES = 3  # Views of a cloud beside each other.
 _VIEW = 240  # Pixels of a view's side,
 _VIEW_DPI = 170  # and the dots per inch at which it has about as many in the picture.
@@ -41,7 +40,7 @@ def draw_image(
       rows: the maps.
       title: a line on top.
     """
-    plt = _pyplot()
+    plt = pyplot(_PURPOSE)
     columns = 1 + len(rows[0])
     figure, axes = plt.subplots(
         len(rows),
@@ -71,7 +70,7 @@ def draw_image(
     if title:
         figure.suptitle(title, fontsize=10)
     figure.supxlabel(_SCALES, fontsize=7)
-    _save(figure, path, dpi=_resolution(figure, axes[0, 1], (height, width)))
+    save(figure, path, dpi=_resolution(figure, axes[0, 1], (height, width)))
 
 
 def _resolution(figure: Any, cell: Any, shape: tuple[int, int]) -> float:
@@ -81,7 +80,7 @@ def _resolution(figure: Any, cell: Any, shape: tuple[int, int]) -> float:
     height, width = extent.height / figure.dpi, extent.width / figure.dpi  # Inches.
     # One more, because the frame is drawn on the outermost pixels.
     needed = max((shape[0] + 1) / height, (shape[1] + 1) / width)
-    return float(min(max(_DPI, needed), _LARGEST / max(figure.get_size_inches())))
+    return float(min(max(DPI, needed), _LARGEST / max(figure.get_size_inches())))
 
 
 def draw_text(
@@ -93,7 +92,7 @@ def draw_text(
 
     Masked bytes are shown as a box, bytes that are no printable ASCII and special tokens as a dot.
     """
-    plt = _pyplot()
+    plt = pyplot(_PURPOSE)
     mask = _mask_sign()
     characters = [
         mask if token == "[MASK]" else token if len(token) == 1 else _OTHER for token in tokens
@@ -134,7 +133,7 @@ def draw_text(
     figure.supxlabel(
         f"{mask} masked, {_OTHER} not printable ASCII; {_SCALES}", fontsize=7, family="monospace"
     )
-    _save(figure, path)
+    save(figure, path)
 
 
 def _mask_sign() -> str:
@@ -153,7 +152,7 @@ def draw_audio(
     rows: Sequence[Sequence[Row]],  # Maps [patches].
 ) -> None:
     """Draws a waveform, and under it how much was read of each of its patches."""
-    plt = _pyplot()
+    plt = pyplot(_PURPOSE)
     cells = [row for line in rows for row in line]
     figure, axes = plt.subplots(
         1 + len(cells), 1, figsize=(9, 1.5 + 1.1 * len(cells)), sharex=True, layout="constrained"
@@ -166,7 +165,7 @@ def draw_audio(
         axis.set_ylim(bottom=0)
         axis.set_title(label, fontsize=8, loc="left")
     axes[-1].set_xlabel("sample")
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_points(
@@ -188,7 +187,7 @@ def draw_points(
       rows: the maps.
       title: a line on top.
     """
-    plt = _pyplot()
+    plt = pyplot(_PURPOSE)
     columns = _SIDES + len(rows[0]) - 1
     figure = plt.figure(figsize=(1.5 * columns, 1.7 * (1 + len(rows)) + 0.4), layout="constrained")
     grid = figure.add_gridspec(1 + len(rows), columns)
@@ -204,30 +203,10 @@ def draw_points(
     if title:
         figure.suptitle(title, fontsize=10)
     figure.supxlabel(_SCALES, fontsize=7)
-    _save(figure, path, dpi=_VIEW_DPI)
+    save(figure, path, dpi=_VIEW_DPI)
 
 
 def _draw_view(axis: Any, picture: np.ndarray, label: str) -> None:
     axis.imshow(picture)
     axis.set_axis_off()
     axis.set_title(label, fontsize=8)
-
-
-def _pyplot() -> Any:
-    require("matplotlib", purpose="Drawing attention")
-    import matplotlib
-
-    matplotlib.use("Agg")  # Files only; also where a display is at hand.
-    import matplotlib.pyplot as plt
-
-    return plt
-
-
-def _save(figure: Any, path: Path, dpi: float = _DPI) -> None:
-    import matplotlib.pyplot as plt
-
-    try:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=dpi)
-    finally:
-        plt.close(figure)

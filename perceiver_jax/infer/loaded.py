@@ -25,6 +25,7 @@ class LoadedModel:
     params: Params
     state: State
     class_names: tuple[str, ...] | None = None  # In the order of the outputs, if known.
+    data: Any = None  # Config of the data that it was trained on, where the checkpoint is a run.
 
     @property
     def config(self) -> zoo.ModelConfig:
@@ -172,6 +173,7 @@ def load(
         jax.device_put(params),
         jax.device_put(state),
         None if names is None else tuple(names),
+        getattr(loading.run_config(path), "data", None),
     )
 
 
@@ -211,11 +213,16 @@ def tasks_of(config: zoo.ModelConfig) -> tuple[str, ...]:
         "image classifier": ("classify", "attention"),
         "masked language model": ("fill_mask", "attention"),
         "text classifier": ("attention",),
-        "audio classifier": ("attention",),
+        "audio classifier": ("tag", "attention"),
+        "video classifier": ("tag",),
+        "multimodal classifier": ("tag",),
         "point cloud classifier": ("classify", "attention"),
         "optical flow model": ("flow",),
         "multimodal autoencoder": ("autoencode",),
     }
+    if isinstance(config.preprocessor, zoo.ImageConfig) and config.preprocessor.channels == 1:
+        if kind == "image classifier":  # Its images may be spectrograms.
+            return ("classify", "tag", "attention")
     return tasks.get(kind, ())
 
 

@@ -165,7 +165,7 @@ def test_a_baseline_with_batch_norm_classifies():
 def test_what_models_can_do():
     configs = {name: make() for name, make in tiny_models.ALL.items()}
     assert {name: tasks_of(config) for name, config in configs.items()} == {
-        "classifier": ("classify", "attention"),
+        "classifier": ("classify", "tag", "attention"),  # Of one channel, as spectrograms are.
         "language_model": ("fill_mask", "attention"),
         "optical_flow": ("flow",),
         "video_autoencoder": ("autoencode",),
@@ -176,8 +176,9 @@ def test_what_models_can_do():
     tasks = {name: tasks_of(zoo.get_config(name)) for name in perceiver_jax.list_models()}
     assert tasks["imagenet_conv"] == tasks["perceiver_imagenet"] == ("classify", "attention")
     assert tasks["perceiver_modelnet40"] == ("classify", "attention")
-    assert tasks["perceiver_audioset_raw"] == ("attention",)
-    assert tasks["perceiver_audioset_audio_video_raw"] == ()
+    assert tasks["perceiver_audioset_raw"] == ("tag", "attention")
+    assert tasks["perceiver_audioset_video"] == ("tag",)
+    assert tasks["perceiver_audioset_audio_video_raw"] == ("tag",)
 
 
 def test_encode_and_decode_are_apply(model):

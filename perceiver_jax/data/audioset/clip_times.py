@@ -61,3 +61,12 @@ def spread_clips(recording: int, num_frames: int, count: int) -> tuple[Clip, ...
     last = max(recording - num_frames, 0)
     starts = np.linspace(0, last, count) if count > 1 else np.array([last / 2])
     return tuple(Clip(int(start), num_frames) for start in np.rint(starts))
+
+
+def hopping_clips(recording: int, num_frames: int, hop: int) -> tuple[Clip, ...]:
+    """Returns clips that start every `hop` frames, and one more that ends with the recording.
+
+    Of a recording that is no longer than a clip there is one.
+    """
+    last = max(recording - num_frames, 0)
+    return tuple(Clip(start, num_frames) for start in (*range(0, last, hop), last))

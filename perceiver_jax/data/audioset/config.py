@@ -107,7 +107,7 @@ class AudiosetConfig:
 
     def augment(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns a random clip of a stored example, changed at random."""
-        clip = random_clip(_length(example), self.num_frames, rng)
+        clip = random_clip(length_of(example), self.num_frames, rng)
         drops_video, drops_audio = rng.random(2) < (self.drop_video, self.drop_audio)
         streams: dict[str, np.ndarray] = {}
         if self.audio is not None:
@@ -123,7 +123,26 @@ class AudiosetConfig:
 
     def evaluated(self, example: Example) -> Example:
         """Returns the clips of a stored example that are evaluated."""
-        clips = spread_clips(_length(example), self.num_frames, self.eval_clips or 1)
+        streams = self.streams(
+            example, spread_clips(length_of(example), self.num_frames, self.eval_clips or 1)
+        )
+        if self.eval_clips is None:
+            streams = {name: stream[0] for name, stream in streams.items()}
+        return self._finished(example, streams)
+
+    def streams(self, example: Example, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
+        """Returns clips of a stored example as they are evaluated: "audio", "video", or both.
+
+        Args:
+          example: of `Recordings`.
+          clips: any, of `num_frames` each.
+
+        Returns:
+          By name, [clips, ...].
+
+        Raises:
+          CorruptExample: what is stored is damaged.
+        """
         streams: dict[str, np.ndarray] = {}
         if self.audio is not None:
             sounds = [self._sound(example, clip) for clip in clips]
@@ -132,9 +151,7 @@ class AudiosetConfig:
             )
         if self.video is not None:
             streams["video"] = self._evaluated_video(example, clips)
-        if self.eval_clips is None:
-            streams = {name: stream[0] for name, stream in streams.items()}
-        return self._finished(example, streams)
+        return streams
 
     def class_names(self) -> tuple[str, ...]:
         """Returns the names of the classes, in the order of the labels.
@@ -210,8 +227,8 @@ def _middle(stream: np.ndarray, num_axes: int) -> np.ndarray:
     return stream[len(stream) // 2] if stream.ndim > num_axes else stream
 
 
-def _length(example: Example) -> int:
-    """How many frames a recording lasts; the same whatever of it is read."""
+def length_of(example: Example) -> int:
+    """Returns how many frames a recording lasts; the same whatever of it is read."""
     return length(num_frames(example), len(example.get("audio", ())))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from perceiver_jax import config as config_lib
 from perceiver_jax.data.audioset.clip_times import spread_clips
-from perceiver_jax.data.audioset.config import AudiosetConfig, RawAudio, _length
+from perceiver_jax.data.audioset.config import AudiosetConfig, RawAudio, length_of
 from perceiver_jax.data.audioset.decode import read_recording
 from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.data.audioset.mel import MelSpectrogram
@@ -93,7 +93,7 @@ def test_flash_and_click_of_a_file_stay_together_in_every_clip(tmp_path: Path, s
     record = to_record(segment, "a.mkv", read_recording(path, segment, store=store))
     raw = to_example({**record, "id": b"abcdefghijk"}, 3)
     config = _config(num_frames=32, eval_clips=5, video=VideoConfig(size=(48, 64), eval_crop=1.0))
-    starts = [clip.first for clip in spread_clips(_length(raw), 32, 5)]
+    starts = [clip.first for clip in spread_clips(length_of(raw), 32, 5)]
     assert starts[-1] > 45
     inputs = config.evaluated(raw)["inputs"]
     for start, audio, video in zip(starts, inputs["audio"], inputs["video"], strict=True):

@@ -1,0 +1,118 @@
+"""What `--task=tag` writes of a file: a picture of it over time, and a table."""
+
+import csv
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perceiver_jax.atomic import replacing
+from perceiver_jax.data.audioset.audioset import num_frames, read_frames
+from perceiver_jax.data.audioset.config import length_of
+from perceiver_jax.data.media.frames import FRAME_RATE
+from perceiver_jax.data.media.sound import SAMPLE_RATE
+from perceiver_jax.data.source import Example
+from perceiver_jax.infer.plotting import pyplot, save
+from perceiver_jax.infer.tagging import Tags
+
+_WIDTH = 10.0  # Inches of a picture.
+_FRAMES = 8  # That are shown, at most.
+_COLUMNS = 1500  # Of a wave.
+_HEIGHTS = {"frames": 1.2, "wave": 1.2, "classes": 2.6}  # Inches of each part.
+
+
+def draw(
+    path: Path,
+    example: Example,
+    tags: Tags,
+    classes: Sequence[tuple[int, str]],
+) -> None:
+    """Draws frames and the wave of a file, and under them the probabilities of classes over time.
+
+    Args:
+      path: the picture to write.
+      example: of `tagging.read_media`.
+      tags: of it.
+      classes: number and name of each class that is drawn.
+    """
+    plt = pyplot("Drawing tags")
+    parts = ["classes"]
+    if "audio" in example:
+        parts.insert(0, "wave")
+    if num_frames(example):
+        parts.insert(0, "frames")
+    heights = [_HEIGHTS[part] for part in parts]
+    figure, axes = plt.subplots(
+        len(parts), 1, figsize=(_WIDTH, sum(heights) + 0.6), squeeze=False, sharex=True,
+        height_ratios=heights, layout="constrained",
+    )  # fmt: skip
+    by_part = dict(zip(parts, axes[:, 0], strict=True))
+    seconds = length_of(example) / FRAME_RATE
+    if "frames" in by_part:
+        _draw_frames(by_part["frames"], example, seconds)
+    if "wave" in by_part:
+        at, low, high = wave(example["audio"])
+        by_part["wave"].fill_between(at, low, high, linewidth=0.3)
+        by_part["wave"].set_ylim(-1, 1)
+        by_part["wave"].set_ylabel("sound", fontsize=8)
+    below = by_part["classes"]
+    middles = [(start + end) / 2 for start, end in tags.spans]
+    for index, name in classes:
+        # Not the start of a formula, and not hidden from the legend.
+        label = textwrap.fill(name.replace("$", r"\$").lstrip("_"), 30)
+        below.plot(middles, tags.windows[:, index], marker=".", linewidth=1.2, label=label)
+    below.set_ylim(0, 1.02)
+    below.set_ylabel("probability", fontsize=8)
+    below.set_xlabel("second (the middle of each window)", fontsize=8)
+    below.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    below.set_xlim(0, max(seconds, 1 / FRAME_RATE))
+    for axis in axes[:, 0]:
+        axis.tick_params(labelsize=7)
+    axes[0, 0].set_title(Path(example["id"]).name.replace("$", r"\$"), fontsize=9, loc="left")
+    save(figure, path)
+
+
+def _draw_frames(axis: Any, example: Example, seconds: float) -> None:
+    """Frames side by side, each at the time at which it is shown."""
+    count = num_frames(example)
+    shown = min(_FRAMES, count)
+    width = seconds / shown
+    for place in range(shown):
+        middle = (place + 0.5) * width
+        (frame,) = read_frames(example, min(int(middle * FRAME_RATE), count - 1), 1)
+        tall = frame.shape[0] / frame.shape[1]
+        # As wide as there is room for, or as high.
+        per_second = (_WIDTH * 0.75) / seconds  # Inches.
+        half = min(width, _HEIGHTS["frames"] / tall / per_second) * 0.48
+        high = min(2 * half * per_second * tall / _HEIGHTS["frames"], 1.0)
+        extent = (middle - half, middle + half, 0.5 - high / 2, 0.5 + high / 2)
+        axis.imshow(frame, extent=extent, aspect="auto")
+    axis.set_ylim(0, 1)
+    axis.set_yticks([])
+
+
+def wave(
+    samples: np.ndarray,  # [n], int16
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # [columns] each
+    """Returns seconds, and the lowest and the highest of the samples about each, in [-1, 1]."""
+    edges = np.linspace(0, len(samples), min(_COLUMNS, len(samples)) + 1).astype(int)
+    low = np.minimum.reduceat(samples, edges[:-1]) / 2**15
+    high = np.maximum.reduceat(samples, edges[:-1]) / 2**15
+    return (edges[:-1] + edges[1:]) / 2 / SAMPLE_RATE, low, high
+
+
+def write_table(path: Path, tags: Tags, names: Sequence[str]) -> None:
+    """Writes the probabilities of all classes: a line for each window.
+
+    Columns are "start" and "end" of windows in seconds, and the names of the classes.
+    """
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(["start", "end", *names])
+        for (start, end), row in zip(tags.spans, tags.windows, strict=True):
+            writer.writerow([f"{start:.2f}", f"{end:.2f}", *(f"{value:.6f}" for value in row)])
