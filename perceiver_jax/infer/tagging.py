@@ -109,7 +109,8 @@ def num_classes(loaded: LoadedModel) -> int:
 
 
 def _of_shapes(sound: Any, video: Any) -> AudiosetConfig:
-    length, audio, size = None, None, None
+    length, size = None, None
+    audio: RawAudio | MelSpectrogram | None = None
     if video is not None:
         if not isinstance(video, zoo.ImageConfig) or len(video.shape) != 3 or video.channels != 3:
             raise ModelError("the video that this model reads is none of frames in colour.")
