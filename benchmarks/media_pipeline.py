@@ -367,7 +367,7 @@ def render(result: Result, *, batch: int, cores: int, markdown: bool) -> str:
         rows.append([
             name, f"{1e3 * variant.training:.1f}", f"{1 / variant.training:,.1f}",
             f"{needed:,.1f}", str(machines), f"{1e3 * variant.evaluation:.0f}",
-            f"{variant.evaluation * TEST_RECORDINGS / 3600:.1f}",
+            f"{variant.evaluation * TEST_RECORDINGS / 3600:.2f}",
         ])  # fmt: skip
     hours = result.prepared * TRAIN_RECORDINGS / 3600 / cores
     size = f", {result.jpeg_size / 1000:.1f} kB a stored frame" if result.jpeg_size else ""

@@ -90,7 +90,7 @@ def test_the_tables_add_up() -> None:
     assert "4 recordings, 24.0 kB a stored frame, median of 3 rounds" in text
     assert "| JPEG of frames | 400.00 | 2.5 |" in text and "| mel | 1.00 | 1,000.0 |" in text
     assert "512 at 3.8 steps a second is 1,946 clips a second" in text
-    assert "| audio_mel | 5.0 | 200.0 | 9.7 | 1 | 20 | 0.1 |" in text
-    assert "| video | 100.0 | 10.0 | 194.6 | 3 | 1800 | 10.2 |" in text
+    assert "| audio_mel | 5.0 | 200.0 | 9.7 | 1 | 20 | 0.11 |" in text
+    assert "| video | 100.0 | 10.0 | 194.6 | 3 | 1800 | 10.19 |" in text
     # 1.7 million x 0.5 s / 96.
     assert "1,700,000 recordings are prepared in 2.5 hours of a host of 96 cores" in text

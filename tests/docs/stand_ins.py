@@ -116,7 +116,25 @@ def _points():
     )
 
 
+def _sound_and_video():
+    """Four frames of 16 x 16 pixels and their sound, 5 classes."""
+    sound = zoo.AudioConfig(4 * 1920, 128, position=zoo.FourierConfig(num_bands=4))
+    video = zoo.ImageConfig(
+        (4, 16, 16),
+        prep="patches",
+        temporal_downsample=2,
+        spatial_downsample=8,
+        position=zoo.FourierConfig(num_bands=2),
+    )
+    return zoo.PerceiverConfig(
+        preprocessor=zoo.MultimodalConfig({"audio": sound, "video": video}, min_padding_size=4),
+        encoder=tiny_models.encoder(),
+        decoder=zoo.ProjectionDecoderConfig(num_classes=5),
+    )
+
+
 CHECKPOINTS = {
+    "audioset.safetensors": _sound_and_video,
     "modelnet40.safetensors": _points,
     "imagenet_fourier_position_encoding.pystate": _fourier,
     "imagenet_learned_position_encoding.pystate": _learned,

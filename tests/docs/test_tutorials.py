@@ -58,6 +58,7 @@ WRITTEN = {
         "chair_read.png",
         "data/furniture",
     ),
+    "tutorials/sound.md": ("tags/clip_tags.png", "tags/clip_tags.csv"),
     "checkpoints.md": ("fourier.safetensors", "vision-perceiver/config.json", "mine.safetensors"),
 }
 _BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -94,8 +94,8 @@ def _tag(
     for index in best:
         start, end = tags.spans[int(tags.windows[:, index].argmax())]
         lines.append(
-            f"{mean[index]:8.2%}  {names[index]} ({index}), "
-            f"at most {tags.windows[:, index].max():.2%} at {start:.2f} to {end:.2f} s"
+            f"{mean[index]:8.2%}  {names[index]} ({index}); {tags.windows[:, index].max():.2%} "
+            f"from {start:.2f} to {end:.2f} s"
         )
     for note in media.notes:
         report.note(note)
