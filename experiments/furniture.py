@@ -7,9 +7,10 @@
 carry over to another hand. A Debian package ships them; where its files are after unpacking, and
 whose work they are, is in perceiver_jax/data/points/furniture.py:
 
-    apt-get download sweethome3d-furniture && dpkg -x sweethome3d-furniture_*.deb furniture
+    mkdir -p data && (cd data && apt-get download sweethome3d-furniture)
+    dpkg -x data/sweethome3d-furniture_*.deb data/sweethome3d
     python -m perceiver_jax.data.points.furniture \\
-        --source=furniture/usr/share/sweethome3d/furniture --out=data/furniture_meshes
+        --source=data/sweethome3d/usr/share/sweethome3d/furniture --out=data/furniture_meshes
     python -m perceiver_jax.data.points.prepare --source=data/furniture_meshes --name=furniture \\
         --data_dir=data
 

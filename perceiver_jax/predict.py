@@ -100,6 +100,7 @@ def predict_main(argv: Sequence[str], changes: dict[str, str], command: ModuleTy
     loaded = loading.load(arguments.checkpoint, **checkpoint_flags.arguments(changes))
     loading.check_task(loaded.config, arguments.task)
     command.run(loaded, list(argv[1:]), report)
+    report.end()
     return report.exit_code
 
 

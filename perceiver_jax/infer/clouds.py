@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from perceiver_jax import zoo
-from perceiver_jax.data.points import meshes
+from perceiver_jax.data.points import meshes, point_files
 from perceiver_jax.data.points.transforms import normalize
 from perceiver_jax.errors import DataError, ModelError
 from perceiver_jax.infer.files import find_files
 
-SUFFIXES = (*meshes.MESH_SUFFIXES, *meshes.POINT_SUFFIXES)
+SUFFIXES = (*meshes.MESH_SUFFIXES, *point_files.POINT_SUFFIXES)
 
 
 def reads_clouds(config: zoo.ModelConfig) -> bool:
@@ -72,7 +72,7 @@ def find_clouds(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
 
 
 def _fits(path: Path) -> bool:
-    return path.suffix.lower() in meshes.MESH_SUFFIXES or meshes.looks_like_points(path)
+    return path.suffix.lower() in meshes.MESH_SUFFIXES or point_files.looks_like_points(path)
 
 
 def read_cloud(
@@ -81,29 +81,40 @@ def read_cloud(
     """Reads a file as a model is evaluated on it.
 
     Args:
-      path: a mesh (.off, .obj, .ply, .stl), whose surface is sampled; or points (.npy, or text with
-        three or more numbers a line: .txt, .xyz, .csv).
+      path: a mesh (.off, .obj, .ply, .stl), whose surface is sampled; or points (.npy; .ply of
+        vertices alone; or text with three or more numbers a line: .txt, .xyz, .csv).
       num_points: how many of a mesh; of a file of points, so many at most, drawn at random and in
         random order where it has more. One that has no more is taken as it is.
       seed: of the points that are drawn.
 
     Raises:
-      DataError: the file is missing or damaged, holds no surface or no points, or is of neither
-        kind by its name; the message names it.
+      DataError: the file is missing or damaged, holds no surface or no points, or points that are
+        all the same, or is of neither kind by its name; the message names it.
       UserError: trimesh is not installed.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if path.is_dir():
         raise DataError(f"{path} is a folder, not a mesh or a file of points.")
-    if suffix in meshes.MESH_SUFFIXES:
-        return normalize(meshes.sample(meshes.read_mesh(path), num_points, seed))
-    if suffix not in meshes.POINT_SUFFIXES:
+    points: meshes.Mesh | np.ndarray
+    if suffix == ".ply":
+        points = meshes.read_ply(path)
+    elif suffix in meshes.MESH_SUFFIXES:
+        points = meshes.read_mesh(path)
+    elif suffix in point_files.POINT_SUFFIXES:
+        points = point_files.read_points(path)
+    else:
         raise DataError(
             f"{path} is neither a mesh ({', '.join(meshes.MESH_SUFFIXES)}) nor a file of points "
-            f"({', '.join(meshes.POINT_SUFFIXES)}) by its name."
+            f"({', '.join(point_files.POINT_SUFFIXES)}) by its name."
         )
-    points = meshes.read_points(path)
+    if isinstance(points, meshes.Mesh):
+        return normalize(meshes.sample(points, num_points, seed))
+    if (points == points[0]).all():
+        raise DataError(
+            f"{path}: it has no extent: {points[0].tolist()} is its only place, of "
+            f"{len(points):,} {'point' if len(points) == 1 else 'points'}."
+        )
     if len(points) > num_points:
         points = meshes.draw(points, num_points, seed)
     return normalize(points)

@@ -43,7 +43,8 @@ def things(tmp_path):
     np.save(folder / "e.npy", cloud)
     np.savetxt(folder / "f.csv", cloud[:9], delimiter=",")
     np.savetxt(folder / "g.txt", cloud[:9])
-    np.savetxt(folder / "h.xyz", cloud[:4])  # Fewer than the model was made for.
+    np.savetxt(folder / "h.xyz", cloud[:4])  # Too few.
+    (folder / "i.ply").write_bytes(trimesh.PointCloud(cloud[:, :3]).export(file_type="ply"))
     (folder / "notes.md").touch()
     (folder / "README.txt").write_text("# Things\n\n3 beds, 2 chairs\n")
     return folder
@@ -102,6 +103,9 @@ def test_of_many_points_some_are_drawn(tmp_path):
 
 BAD = {
     "empty.off": "OFF\n0 0 0\n",
+    "same.txt": "1 2 3\n" * 20,
+    "one.ply": "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\n"
+    "property float z\nend_header\n1 2 3\n",
     "flat.off": "OFF\n3 1 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n",
     "nan.off": "OFF\n3 1 0\n0 0 0\n1 nan 0\n0 1 0\n3 0 1 2\n",
     "prose.off": "What a fine chair this is.\n",
@@ -139,14 +143,17 @@ CLASSIFY = ("--task=classify", "--checkpoint=x", "--output=json")
 
 def test_classify_a_folder(classifier, things):
     result = predict(*CLASSIFY, "--top_k=2", "--batch_size=3", things, model=classifier)
-    assert result.code == 0, result.err
+    assert result.code == 1, result.err
+    (error,) = (line for line in result.err.splitlines() if line.startswith("error: "))
+    assert error.endswith("h.xyz: it has 4 points, too few to show a shape: 16 are needed.")
+    assert result.err.splitlines()[-1] == "8 done, 1 failed"
     said = "skipped 2 files that are no meshes or files of points (README.txt, notes.md)"
     assert said in result.err
     records = result.records()
-    files = ["a.off", "b.obj", "c.PLY", "e.npy", "f.csv", "g.txt", "h.xyz", "more/d.stl"]
+    files = ["a.off", "b.obj", "c.PLY", "e.npy", "f.csv", "g.txt", "i.ply", "more/d.stl"]
     assert [each["input"] for each in records] == [str(things / name) for name in files]
     read = [clouds.read_cloud(things / name, _POINTS) for name in files]
-    assert [len(cloud) for cloud in read] == [9, 9, 9, 9, 9, 9, 4, 9]
+    assert [len(cloud) for cloud in read] == [9] * 8
     expected = classify.classify(classifier, read, top_k=2, batch_size=3)
     for record, (best, second) in zip(records, expected, strict=True):
         found = [(each["name"], each["index"]) for each in record["predictions"]]
@@ -158,9 +165,31 @@ def test_classify_a_folder(classifier, things):
     flags = (f"--class_names={names}", "--num_points=40", "--seed=3")
     result = predict(*CLASSIFY[:2], *flags, things / "a.off", model=classifier)
     ((best, *_),) = classify.classify(classifier, [clouds.read_cloud(things / "a.off", 40, 3)])
+    assert "done" not in result.err and " points of the " not in result.err
     first, line, *others = result.out.splitlines()
     assert first.endswith("a.off") and len(others) == 4
     assert line == f"{best.probability:8.2%}  {'vwxyz'[best.index]} ({best.index})"
+
+
+def test_a_cloud_of_fewer_points_is_noted(classifier, things):
+    result = predict(*CLASSIFY, "--num_points=40", things / "e.npy", model=classifier)
+    assert result.code == 0 and len(result.records()) == 1
+    said = f"{things / 'e.npy'}: it has 20 points of the 40 that --num_points asks for."
+    assert said in result.err.splitlines()
+
+
+def test_vertices_alone_are_points(things):
+    """Also where they lie so far away that float32 would round them."""
+    trimesh = pytest.importorskip("trimesh")
+    cloud = np.load(things / "e.npy")[:, :3]
+    expected = clouds.read_cloud(things / "e.npy", 20)
+    np.testing.assert_allclose(clouds.read_cloud(things / "i.ply", 20), expected, atol=1e-6)
+    text = "ply\nformat ascii 1.0\nelement vertex 20\n"
+    text += "".join(f"property double {axis}\n" for axis in "xyz") + "end_header\n"
+    text += "".join("{:.6f} {:.6f} {:.6f}\n".format(*row) for row in cloud + [5e8, 0, 0])
+    (things / "far.ply").write_text(text)
+    np.testing.assert_allclose(clouds.read_cloud(things / "far.ply", 20), expected, atol=1e-6)
+    assert trimesh.load(things / "i.ply").vertices.shape == (20, 3)  # It is what it seems to be.
 
 
 def test_a_bad_file_does_not_stop_the_others(classifier, things):
@@ -202,7 +231,7 @@ def test_baselines_read_one_number_of_points(things):
     assert clouds.natural_number(config) == 12 and not clouds.takes_any_number(config)
     result = predict(*CLASSIFY, things / "a.off", things / "f.csv", model=model)
     assert result.code == 1
-    assert "f.csv has 9 points, and this model reads exactly 12" in result.err
+    assert "f.csv: it has 9 points, and this model reads exactly 12" in result.err
     ((best, *_),) = classify.classify(model, [clouds.read_cloud(things / "a.off", 12)])
     assert result.records()[0]["predictions"][0]["index"] == best.index
     refused = predict(*CLASSIFY, "--num_points=9", things / "a.off", model=model)

@@ -76,7 +76,7 @@ class RecordingsConfig:
         if split != "test" and self.hold_out >= count:
             raise DataError(
                 f"data.recordings.hold_out={self.hold_out} must leave some of the {count} training "
-                f"recordings of {self._what} to train on."
+                f"recordings of the set {self.name!r} to train on."
             )
         if split == "valid":
             count = self.hold_out

@@ -32,6 +32,7 @@ from perceiver_jax.errors import DataError
 
 LEFT_OUT = "left_out.json"
 _WORK = "work"  # The folder, beside the shards, of what is needed until the set is whole.
+DONE_PATTERN = f"{_WORK}/done-*.json"  # One for each part that is converted.
 _MOST_SHARDS = 1024  # Of a split: a reader keeps each that it has read from open.
 _LEAST_CLIPS = 32  # Of a shard: half a minute's work, about 100 MB.
 

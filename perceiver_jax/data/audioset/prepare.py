@@ -24,7 +24,7 @@ from typing import get_args
 from absl import flags
 
 from perceiver_jax.data.audioset.clips import Clip, find_clips
-from perceiver_jax.data.audioset.convert import LEFT_OUT, Conversion, tidy
+from perceiver_jax.data.audioset.convert import DONE_PATTERN, LEFT_OUT, Conversion, tidy
 from perceiver_jax.data.audioset.decode import Store
 from perceiver_jax.data.audioset.labels import (
     Segment,
@@ -102,9 +102,10 @@ def prepare(
         tidy(folder)
     else:
         total = sum(map(len, conversion.clips.values()))
-        converted = len(conversion.missing_items())
-        progress = Progress(total, total - converted, report)
         with alone(conversion.folder):
+            conversion.begin()  # First: it refuses what another command has begun.
+            converted = len(conversion.missing_items())
+            progress = Progress(total, total - converted, report)
             start = time.monotonic()
             convert(conversion, workers or available_cores(), progress.done)
             seconds = time.monotonic() - start
@@ -211,7 +212,7 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise ConfigError(f"unexpected argument {argv[1]!r}; see --help.")
     workers = _FLAGS.workers or available_cores()
-    with making():
+    with making(_FLAGS.data_dir, _FLAGS.name, DONE_PATTERN):
         done = prepare(
             _FLAGS.segments,
             _FLAGS.eval_segments,

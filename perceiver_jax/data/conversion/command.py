@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from perceiver_jax.data.conversion.parts import LeftOut
+from perceiver_jax.data.conversion.parts import LeftOut, has_parts
 from perceiver_jax.errors import EXIT_INTERRUPTED, ConfigError
 
 _SHOWN = 20  # So many that were left out are printed; the file has all.
@@ -30,19 +30,35 @@ def check_name(name: str) -> None:
 
 
 @contextlib.contextmanager
-def making() -> Iterator[None]:
-    """While a set is made, Ctrl-C ends the program at once, and says that nothing is lost."""
+def making(data_dir: str, name: str | None, part_pattern: str) -> Iterator[None]:
+    """While a set is made, Ctrl-C ends the program at once, and says that nothing is lost.
+
+    Args:
+      data_dir: where to.
+      name: of the set; None: it is not known yet.
+      part_pattern: what the names of its parts look like.
+    """
+
+    def interrupted(number: int, frame: FrameType | None) -> NoReturn:
+        root = Path(data_dir).expanduser()
+        _interrupted(
+            any(has_parts(each, part_pattern) for each in root.glob(f"{name or '*'}.parts"))
+        )
+
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _interrupted)
+        signal.signal(signal.SIGINT, interrupted)
     try:
         yield
     except KeyboardInterrupt:  # A process met it before this one.
-        _interrupted(signal.SIGINT, None)
+        interrupted(signal.SIGINT, None)
 
 
-def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
+def _interrupted(kept: bool) -> NoReturn:
+    text = "before anything was converted: the same command begins anew."
+    if kept:
+        text = "What is converted is kept: the same command goes on from there."
     # Not print: it may have been print that was interrupted.
-    os.write(2, b"\nInterrupted. What is converted is kept: the same command goes on from there.\n")
+    os.write(2, f"\nInterrupted{'.' if kept else ''} {text}\n".encode())
     for process in multiprocessing.active_children():  # Where only this process was told to stop.
         process.kill()
     os._exit(EXIT_INTERRUPTED)

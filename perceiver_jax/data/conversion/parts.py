@@ -85,7 +85,7 @@ class PartedConversion(abc.ABC):
           UserError: it cannot be written.
         """
         plan, expected = self.folder / _PLAN, {**self.provenance(), "version": self.version}
-        if not plan.exists() and not any(self.folder.glob(self.part_pattern)):
+        if not plan.exists() and not has_parts(self.folder, self.part_pattern):
             self.lay_out()
             with replacing(plan) as path:
                 path.write_text(json.dumps(expected, indent=1), encoding="utf-8")
@@ -112,6 +112,11 @@ class PartedConversion(abc.ABC):
         ]
         others = any(found.get(key) != value for key, value in expected.items() if key not in named)
         return " and ".join([*told, *(["of other files"] if others else [])])
+
+
+def has_parts(folder: Path, pattern: str) -> bool:
+    """Returns whether a folder has a part, whole; what a killed process wrote begins with a dot."""
+    return any(not path.name.startswith(".") for path in folder.glob(pattern))
 
 
 def convert(conversion: PartedConversion, workers: int, done: Callable[[int], None]) -> None:

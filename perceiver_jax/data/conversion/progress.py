@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TextIO
 
 _TERMINAL_EVERY = 0.2  # Seconds between redrawings,
-_FILE_EVERY = 15.0  # and between lines where there is no terminal.
+_FILE_EVERY = 15.0  # and between lines where there is no terminal;
+_FILE_FIRST = 3.0  # the first comes soon, so that short conversions show one too.
 
 
 class Progress:
@@ -34,6 +35,7 @@ class Progress:
         self._report, self._stream, self._clock = report, stream or sys.stdout, clock
         self._terminal = self._stream.isatty()
         self._start = self._shown = clock()
+        self._every = _TERMINAL_EVERY if self._terminal else _FILE_FIRST
         if before:
             report(f"Going on after {before:,} that an earlier run has converted.")
 
@@ -41,8 +43,9 @@ class Progress:
         """Counts one, and shows it now and then."""
         self._at += 1
         now = self._clock()
-        if now - self._shown >= (_TERMINAL_EVERY if self._terminal else _FILE_EVERY):
+        if now - self._shown >= self._every:
             self._shown = now
+            self._every = _TERMINAL_EVERY if self._terminal else _FILE_EVERY
             if self._terminal:
                 self._stream.write(f"\r{self.line()}\x1b[K")
                 self._stream.flush()

@@ -4,12 +4,15 @@ So the program can show progress by items, and name the item at which a process 
 filled the memory, say. A process ends when the program does, at the next item.
 """
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
 import signal
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
@@ -61,15 +64,17 @@ def work_through(
     waiting = list(reversed(parts))
     context = multiprocessing.get_context("spawn")  # A fork would inherit other threads' locks.
     workers: dict[Connection, _Worker] = {}
+    resource_tracker.ensure_running()  # Starting it later would unblock signals.
     try:
         for number in range(min(num_workers, len(parts))):
             ours, theirs = context.Pipe()
             process = context.Process(
                 target=_serve, args=(theirs,), name=f"converting {number}", daemon=True
             )
-            process.start()
-            theirs.close()  # Now the process has the only one, and takes it along when it dies.
-            workers[ours] = _Worker(process, ours)
+            with _interrupts_later():  # While the process imports, one would be a traceback.
+                process.start()
+                theirs.close()  # Now the process has the only one, and takes it along.
+                workers[ours] = _Worker(process, ours)
         for worker in workers.values():
             _send(worker, work, work)
             _hand_out(worker, work, waiting)
@@ -83,6 +88,27 @@ def work_through(
             worker.process.kill()
             worker.process.join()
             worker.connection.close()
+
+
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Puts off Ctrl-C: in this thread, and in processes that are started here, which inherit it."""
+    noted: list[int] = []
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # Another thread may get it nevertheless. Then the program would end with a process half told
+    # what to do.
+    handler = signal.getsignal(signal.SIGINT)
+    puts_off = callable(handler) and threading.current_thread() is threading.main_thread()
+    if puts_off:
+        signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
+    try:
+        yield
+    finally:
+        if puts_off:
+            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if noted:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _hand_out(worker: _Worker, work: Work, waiting: list[int]) -> None:
@@ -152,6 +178,7 @@ def _serve(connection: Connection) -> None:
     # was told to ignore it (nohup, a shell's background job), so is this process.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # See `_interrupts_later`.
     os.environ["JAX_PLATFORMS"] = "cpu"  # Should anything use JAX: the accelerator is not for it.
     try:
         work = connection.recv()

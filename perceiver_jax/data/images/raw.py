@@ -93,7 +93,7 @@ def check_hold_out(hold_out: int, split: str, num_train: int, what: str) -> None
     if hold_out >= num_train:
         raise DataError(
             f"data.images.hold_out={hold_out} must leave some of the {num_train} training images "
-            f"of {what} to train on."
+            f"of {what.replace('The ', 'the ', 1)} to train on."
         )
 
 

@@ -7,6 +7,7 @@ it is of; parts of another source, number of points or seed are never mixed with
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +23,8 @@ from perceiver_jax.errors import ConfigError, DataError
 
 # Of stored sets. Another one whenever the same files and flags give other clouds.
 VERSION = "1.0.0"
+
+_LOOKED_AT = 3  # Clouds of each class, until one has enough points.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +91,7 @@ class Conversion(PartedConversion):
                 clouds.append(cloud(self.layout, entry, self.num_points, self.seed))
                 rows.append(row)
             except CorruptExample as error:
-                left_out.append([row, str(error)])
+                left_out.append([row, _reason(entry, error)])
             done(row)
         points = np.stack(clouds) if clouds else np.empty((0, self.num_points, 3), np.float32)
         with replacing(self._file(part)) as path:
@@ -127,20 +130,32 @@ class Conversion(PartedConversion):
 
 
 def check_enough_points(conversion: Conversion) -> None:
-    """Refuses more points than stored clouds have, by looking at the first.
+    """Refuses more points than stored clouds have, by looking at the first few of each class.
+
+    Some may be short: those are left out.
 
     Raises:
-      DataError: says how many there are.
+      DataError: none that was looked at has as many; names the largest.
     """
     layout = conversion.layout
-    try:
-        first = layout.read(layout.entries[0])
-    except CorruptExample:
-        return  # It is left out, like any other.
-    if not isinstance(first, Mesh) and len(first) < conversion.num_points:
+    seen: Counter[int] = Counter()
+    largest: tuple[int, str] | None = None
+    for entry in layout.entries:
+        if seen[entry.label] == _LOOKED_AT:
+            continue
+        seen[entry.label] += 1
+        try:
+            stored = layout.read(entry)
+        except CorruptExample:
+            continue  # It is left out, like any other.
+        if isinstance(stored, Mesh) or len(stored) >= conversion.num_points:
+            return
+        largest = max(largest or (0, ""), (len(stored), entry.name))
+    if largest is not None:
         raise DataError(
-            f"--num_points={conversion.num_points} is more than the {len(first)} that the clouds "
-            f"of {layout.archive.path} have. Meshes can be sampled at any number."
+            f"--num_points={conversion.num_points} is more than the {largest[0]} that the clouds "
+            f"of {layout.archive.path} have: {largest[1]} is the largest of {seen.total()} that "
+            "were looked at. Meshes can be sampled at any number."
         )
 
 
@@ -159,6 +174,13 @@ def cloud(layout: Layout, entry: Entry, num_points: int, seed: int) -> np.ndarra
         return sample(stored, num_points, seed)
     if len(stored) < num_points:
         raise CorruptExample(
-            f"{entry.name} has {len(stored)} points, and --num_points={num_points} are asked for."
+            f"{entry.name}: it has {len(stored)} points, and --num_points={num_points} are asked "
+            "for."
         )
     return draw(stored, num_points, seed)
+
+
+def _reason(entry: Entry, error: CorruptExample) -> str:
+    """Returns what a message says after the entry's name, which stands beside it."""
+    _, named, reason = str(error).partition(f"{entry.name}: ")
+    return reason if named else str(error)

@@ -5,9 +5,10 @@
 
 The package is 120 MB; it need not be installed, and to unpack it takes no root:
 
-    apt-get download sweethome3d-furniture && dpkg -x sweethome3d-furniture_*.deb furniture
+    mkdir -p data && (cd data && apt-get download sweethome3d-furniture)
+    dpkg -x data/sweethome3d-furniture_*.deb data/sweethome3d
     python -m perceiver_jax.data.points.furniture \
-        --source=furniture/usr/share/sweethome3d/furniture --out=data/furniture_meshes
+        --source=data/sweethome3d/usr/share/sweethome3d/furniture --out=data/furniture_meshes
 
 Where there is no apt, packages.debian.org/sweethome3d-furniture has the file; what is told here is
 of version 1.8-1. It has 820 models from five sources, of which 389 get one of twelve classes by
@@ -241,8 +242,8 @@ def find_files(source: Path, held_out: str = HELD_OUT) -> list[Path]:
             f"--source={source} must hold {held_out}{SUFFIX}, whose models are the test split, and "
             f"others to train on; it holds {found}. They are in the Debian package "
             "sweethome3d-furniture, under usr/share/sweethome3d/furniture:\n\n"
-            "    apt-get download sweethome3d-furniture\n"
-            "    dpkg -x sweethome3d-furniture_*.deb furniture\n"
+            "    mkdir -p data && (cd data && apt-get download sweethome3d-furniture)\n"
+            "    dpkg -x data/sweethome3d-furniture_*.deb data/sweethome3d\n"
         )
     return files
 

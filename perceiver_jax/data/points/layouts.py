@@ -20,7 +20,8 @@ import numpy as np
 
 from perceiver_jax.data.conversion.parts import LeftOut
 from perceiver_jax.data.points.archive import Archive
-from perceiver_jax.data.points.meshes import MESH_SUFFIXES, Mesh, read_mesh, read_points
+from perceiver_jax.data.points.meshes import MESH_SUFFIXES, Mesh, read_mesh
+from perceiver_jax.data.points.point_files import read_points
 from perceiver_jax.data.source import CorruptExample, decoding
 from perceiver_jax.errors import DataError, require
 
@@ -92,7 +93,7 @@ def find_layout(path: str, name: str | None = None) -> Layout:
             "CLASS/train/NAME.off and CLASS/test/NAME.off (ModelNet40.zip; also .obj, .ply, .stl), "
             "CLASS/NAME.txt with lists NAME_train.txt, NAME_test.txt and NAME_shape_names.txt "
             "(the resampled set), or train and test files .h5 with shape_names.txt. "
-            f"It has {len(names):,} files: {_listed(names)}."
+            f"It has {counted(len(names), 'file')}: {_listed(names)}."
         )
     if len(found) > 1:
         raise DataError(
@@ -104,8 +105,8 @@ def find_layout(path: str, name: str | None = None) -> Layout:
     for split in SPLITS:
         if not counts[split]:
             raise DataError(
-                f"{archive.path} has {layout.kind} of {len(layout.class_names)} classes, but none "
-                f"to {split if split == 'test' else 'train'} on: both splits must have some."
+                f"{archive.path} has {layout.kind} of {counted(len(layout.class_names), 'class')}, "
+                f"but none to {split} on: both splits must have some."
             )
     return layout
 
@@ -156,7 +157,7 @@ class Hdf5Clouds:
         with decoding(entry.name, OSError):  # As HDF5 reports a block that does not unpack.
             points = np.asarray(self._data(file)[row, :, :3], np.float32)
         if not np.isfinite(points).all():
-            raise CorruptExample(f"{entry.name} holds coordinates that are no numbers.")
+            raise CorruptExample(f"{entry.name}: it holds coordinates that are no numbers.")
         return points
 
     def _data(self, file: str) -> Any:
@@ -302,7 +303,7 @@ def _read_labels(archive: Archive, path: str, num_classes: int) -> np.ndarray:  
     if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
         raise DataError(
             f"{path} in {archive.path} has labels from {labels.min()} to {labels.max()}, but "
-            f"shape_names.txt has {num_classes} classes."
+            f"shape_names.txt has {counted(num_classes, 'class')}."
         )
     return labels
 
@@ -334,6 +335,11 @@ def _is_mesh(file: str) -> bool:
 def _natural(path: str) -> list[tuple[int, str]]:
     """A key that puts train2 before train10."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path)]
+
+
+def counted(number: int, what: str) -> str:
+    """Returns "1 class", "12 classes", "1,200 files"."""
+    return f"{number:,} {what}{'' if number == 1 else 'es' if what.endswith('s') else 's'}"
 
 
 def _listed(names: Sequence[str]) -> str:

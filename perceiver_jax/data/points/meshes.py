@@ -1,4 +1,4 @@
-"""Files of meshes and of points, and points drawn at random on the surface of a mesh.
+"""Files of meshes, and points drawn at random on their surface.
 
 Points lie where the surface is, as many on each part as it has area. A mesh's vertices do not: they
 crowd where a modeller drew detail, and a flat wall has four. Models trained on vertices learn that.
@@ -17,12 +17,10 @@ from perceiver_jax.data.source import CorruptExample, decoding
 from perceiver_jax.errors import DataError, require
 
 MESH_SUFFIXES = (".off", ".obj", ".ply", ".stl")
-POINT_SUFFIXES = (".npy", ".txt", ".xyz", ".csv")
 
 _LARGEST = 1e30  # Coordinates beyond this leave no room for arithmetic in float32.
 _FAR = 1e4  # So many times its extent from the origin, float32 rounds a mesh's shape visibly.
 _FLAT = 1e-12  # A triangle of less area, its longest side being 1, is a line with rounding errors.
-_MOST_COLUMNS = 16  # Numbers a point: its place, normal, colour and the like.
 _UNREADABLE = (  # What parsers raise at text that makes no sense.
     ArithmeticError,
     AttributeError,
@@ -65,13 +63,30 @@ def read_mesh(file: str | Path | bytes, name: str = "") -> Mesh:
             file = Path(file).read_bytes()
         except OSError as error:
             raise DataError(f"the mesh {name} cannot be read: {error.strerror}.") from error
-    suffix = Path(name).suffix.lower()
-    if suffix not in MESH_SUFFIXES:
-        raise DataError(f"{name} is no mesh by its name: {', '.join(MESH_SUFFIXES)} are read.")
-    with decoding(name, *_UNREADABLE):
-        vertices, triangles = _parse_off(file) if suffix == ".off" else _parse(file, suffix)
-    mesh = Mesh(name, vertices, triangles)
-    _check(mesh)
+    mesh = _read(file, name)
+    _check_vertices(mesh)
+    _check_surface(mesh)
+    return mesh
+
+
+def read_ply(path: str | Path) -> Mesh | np.ndarray:
+    """Reads a .ply file: a mesh, or, where it has vertices only, points [points, 3], float32.
+
+    Points are moved to the middle of their box: scanners give them in metres from far away.
+
+    Raises:
+      CorruptExample, DataError, UserError: see `read_mesh`.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"the file {path} cannot be read: {error.strerror}.") from error
+    mesh = _read(data, str(path))
+    _check_vertices(mesh)
+    if not len(mesh.triangles):
+        low, high = _box(mesh.vertices)
+        return (mesh.vertices - (low + high) / 2).astype(np.float32)
+    _check_surface(mesh)
     return mesh
 
 
@@ -125,63 +140,15 @@ def draw(points: np.ndarray, num_points: int, seed: int) -> np.ndarray:  # [num_
     return points[order[:num_points]]
 
 
-def read_points(file: str | Path | bytes, name: str = "") -> np.ndarray:  # [points, 3], float32
-    """Reads a cloud of points as it is stored: .npy, or text with three or more numbers a line.
-
-    The first three are taken: further ones are normals or colours. Commas and blanks part them.
-
-    Args:
-      file: its path, or what is in it.
-      name: the file's name, for its suffix and for messages; needed where `file` is bytes.
-
-    Raises:
-      CorruptExample: the file makes no sense, or has no points, or some that are no numbers.
-      DataError: there is no such file.
-    """
-    if not isinstance(file, bytes):
-        name = name or str(file)
-        try:
-            file = Path(file).read_bytes()
-        except OSError as error:
-            raise DataError(f"the points {name} cannot be read: {error.strerror}.") from error
-    with decoding(f"the points {name} cannot be read", ValueError, EOFError):
-        if Path(name).suffix.lower() == ".npy":
-            points = np.lib.format.read_array(io.BytesIO(file), allow_pickle=False)
-        else:
-            lines = file.decode("utf-8-sig").replace(",", " ").splitlines()
-            points = np.loadtxt(lines, ndmin=2) if any(map(str.strip, lines)) else np.empty((0, 0))
-    if points.ndim != 2 or points.shape[1] < 3 or not len(points) or points.dtype.kind not in "fiu":
-        raise CorruptExample(
-            f"{name} must hold three coordinates a point; got shape {list(points.shape)} of "
-            f"{points.dtype}."
-        )
-    if points.shape[1] > max(len(points), _MOST_COLUMNS):
-        raise CorruptExample(
-            f"{name} has {len(points)} rows of {points.shape[1]} numbers, where each row must be a "
-            "point; turn rows and columns round."
-        )
-    points = np.asarray(points[:, :3], np.float32)
-    if not np.isfinite(points).all():
-        raise CorruptExample(f"{name} holds coordinates that are no numbers.")
-    return points
-
-
-def looks_like_points(path: Path) -> bool:
-    """Whether a file with a suffix of points is one: its first line that says anything is numbers.
-
-    A README.txt is none. Of .npy files nothing is asked, nor of what cannot be opened: reading it
-    will tell.
-    """
-    if path.suffix.lower() == ".npy":
-        return True
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            line = next((line for line in file if line.partition("#")[0].strip()), "")
-        return len([float(word) for word in line.partition("#")[0].replace(",", " ").split()]) >= 3
-    except OSError:
-        return True
-    except ValueError:
-        return False
+def _read(file: bytes, name: str) -> Mesh:
+    suffix = Path(name).suffix.lower()
+    if suffix not in MESH_SUFFIXES:
+        raise DataError(f"{name} is no mesh by its name: {', '.join(MESH_SUFFIXES)} are read.")
+    if not file.strip():
+        raise CorruptExample(f"{name}: it is empty.")
+    with decoding(name, *_UNREADABLE):
+        vertices, triangles = _parse_off(file) if suffix == ".off" else _parse(file, suffix)
+    return Mesh(name, vertices, triangles)
 
 
 def _parse_off(data: bytes) -> tuple[np.ndarray, np.ndarray]:
@@ -237,42 +204,56 @@ def _parse(data: bytes, suffix: str) -> tuple[np.ndarray, np.ndarray]:
     require("trimesh", purpose="Reading meshes")
     import trimesh
 
-    mesh = trimesh.load_mesh(
+    scene = trimesh.load_scene(
         io.BytesIO(data), file_type=suffix[1:], process=False, skip_materials=True
     )
+    mesh = scene.to_mesh()
     triangles = np.asarray(mesh.faces, np.int64).reshape(-1, 3)
+    if not len(triangles):  # Then it has no vertices either, but the file may.
+        vertices = [each.vertices for each in scene.geometry.values()]
+        return np.concatenate([np.empty((0, 3)), *vertices]), triangles
     return np.asarray(mesh.vertices, np.float64), triangles
 
 
-def _check(mesh: Mesh) -> None:
-    """Refuses what cannot be sampled."""
-    vertices, triangles = mesh.vertices, mesh.triangles
-    if not len(vertices) or not len(triangles):
-        points = f" Points alone are read from {', '.join(POINT_SUFFIXES)}."
-        raise CorruptExample(
-            f"{mesh.name} has no surface: {len(vertices)} vertices and {len(triangles)} triangles."
-            f"{points if mesh.name.lower().endswith('.ply') else ''}"
-        )
+def _check_vertices(mesh: Mesh) -> None:
+    """Refuses coordinates that cannot be computed with."""
+    vertices = mesh.vertices
+    if not len(vertices):
+        raise _no_surface(mesh)
     if not np.isfinite(vertices).all():
         bad = int(np.flatnonzero(~np.isfinite(vertices).all(axis=1))[0])
         raise CorruptExample(
             f"{mesh.name}: vertex {bad} is {vertices[bad].tolist()}, which is no place."
         )
+    if np.abs(vertices).max() > _LARGEST:
+        raise CorruptExample(
+            f"{mesh.name}: it has coordinates of up to {np.abs(vertices).max():.3g}, which no "
+            f"arithmetic in float32 stands; they must stay below {_LARGEST:g}."
+        )
+
+
+def _check_surface(mesh: Mesh) -> None:
+    """Refuses triangles that cannot be sampled."""
+    vertices, triangles = mesh.vertices, mesh.triangles
+    if not len(triangles):
+        raise _no_surface(mesh)
     if triangles.min() < 0 or triangles.max() >= len(vertices):
         raise CorruptExample(
             f"{mesh.name}: a triangle has vertex "
             f"{int(triangles.min() if triangles.min() < 0 else triangles.max())}; there are "
             f"{len(vertices)}, counted from 0."
         )
-    if np.abs(vertices).max() > _LARGEST:
-        raise CorruptExample(
-            f"{mesh.name} has coordinates of up to {np.abs(vertices).max():.3g}, which no "
-            f"arithmetic in float32 stands; they must stay below {_LARGEST:g}."
-        )
     if not _areas(vertices[triangles]).any():
         raise CorruptExample(
             f"{mesh.name}: its triangles have no area: all corners of each lie on a line."
         )
+
+
+def _no_surface(mesh: Mesh) -> CorruptExample:
+    return CorruptExample(
+        f"{mesh.name}: it has no surface: {len(mesh.vertices)} vertices and "
+        f"{len(mesh.triangles)} triangles."
+    )
 
 
 def _areas(corners: np.ndarray) -> np.ndarray:  # [triangles, 3, 3] -> [triangles]

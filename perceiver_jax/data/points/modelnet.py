@@ -63,7 +63,7 @@ class ModelNetConfig:
         if split != "test" and self.hold_out >= count:
             raise DataError(
                 f"data.points.hold_out={self.hold_out} must leave some of the {count} training "
-                f"clouds of {self._what} to train on."
+                f"clouds of the set {self.name!r} to train on."
             )
         if split == "valid":
             count = self.hold_out

@@ -30,8 +30,8 @@ from perceiver_jax.data.conversion.parts import (
 )
 from perceiver_jax.data.conversion.progress import Progress
 from perceiver_jax.data.points.convert import VERSION, Conversion, check_enough_points
-from perceiver_jax.data.points.known import HDF5_MODELNET40, name_of, surprises
-from perceiver_jax.data.points.layouts import SPLITS, Hdf5Clouds, Layout, find_layout
+from perceiver_jax.data.points.known import HDF5_MODELNET40, MODELNET40, name_of, surprises
+from perceiver_jax.data.points.layouts import SPLITS, Hdf5Clouds, Layout, counted, find_layout
 from perceiver_jax.errors import ConfigError, DataError, require, run_main
 
 _FLAGS = flags.FLAGS
@@ -49,6 +49,7 @@ class Prepared:
     left_out: tuple[LeftOut, ...]
     converted: int  # Meshes read by this call; an interrupted one before it had done the rest.
     seconds: float  # This took, on all cores.
+    num_classes: int
 
 
 def prepare(
@@ -83,36 +84,49 @@ def prepare(
         ("array_record", "array-record"),
     ):
         require(package, purpose="Preparing a set of clouds", pip_name=pip_name)
+    if workers is None:
+        workers = available_cores()
+    if workers < 1:
+        raise ConfigError(f"--workers={workers} must be 1 or more.")
     layout = find_layout(source, name)
     name = _checked_name(name, layout, source)
     root = Path(data_dir).expanduser()
     conversion = Conversion(layout, num_points, seed, root / f"{name}.parts")
     found = Counter(entry.split for entry in layout.entries)
     report(
-        f"{source}: {layout.kind} of {len(layout.class_names)} classes, {found['train']:,} to "
-        f"train and {found['test']:,} to test on."
+        f"{source}: {layout.kind} of {counted(len(layout.class_names), 'class')}, "
+        f"{found['train']:,} to train and {found['test']:,} to test on."
     )
     _warn(name, layout, (), report)
     folder = root / name / VERSION
     there = written(conversion, folder)
-    before, seconds = len(conversion.missing_items()), 0.0
+    converted, seconds = 0, 0.0
     if not there:
         check_enough_points(conversion)
-        progress = Progress(len(layout.entries), len(layout.entries) - before, report)
         with alone(conversion.folder):
+            conversion.begin()  # First: it refuses what another command has begun.
+            converted = len(conversion.missing_items())
+            progress = Progress(len(layout.entries), len(layout.entries) - converted, report)
             start = time.monotonic()
-            convert(conversion, workers or available_cores(), progress.done)
+            convert(conversion, workers, progress.done)
             seconds = time.monotonic() - start
             progress.end()
             _check_enough(conversion)
             _write(name, root, conversion)
     else:
         report(f"{folder} is there already, made of the same files in the same way.")
-        before = 0
     left_out = _finish(folder, conversion, source)
     if left_out:
         _warn(name, layout, left_out, report)
-    return Prepared(name, folder, _counts(layout, left_out), left_out, before, seconds)
+    return Prepared(
+        name,
+        folder,
+        _counts(layout, left_out),
+        left_out,
+        converted,
+        seconds,
+        len(layout.class_names),
+    )
 
 
 def _checked_name(name: str | None, layout: Layout, source: str) -> str:
@@ -120,7 +134,7 @@ def _checked_name(name: str | None, layout: Layout, source: str) -> str:
         name = name_of(layout.class_names)
         if name is None:
             raise DataError(
-                f"{source} has {len(layout.class_names)} classes, which are neither those of "
+                f"{source} has {counted(len(layout.class_names), 'class')}: neither those of "
                 "ModelNet40 nor of ModelNet10. Give the set a name: --name=NAME."
             )
     check_name(name)
@@ -140,10 +154,9 @@ def _check_enough(conversion: Conversion) -> None:
     counts = _counts(conversion.layout, left_out)
     for split in SPLITS:
         if not counts[split]:
-            reasons = "".join(f"\n    {each.reason}" for each in left_out[:5])
+            reasons = "".join(f"\n    {each.name}: {each.reason}" for each in left_out[:5])
             raise DataError(
-                f"None of the {conversion.layout.kind} to "
-                f"{'train' if split == 'train' else 'test'} on could be converted:{reasons}"
+                f"None of the {conversion.layout.kind} to {split} on could be converted:{reasons}"
             )
 
 
@@ -194,9 +207,12 @@ def _warn(
 def main(argv: Sequence[str]) -> None:
     """Makes the set that the flags describe, and says what there is."""
     if len(argv) > 1:
-        raise ConfigError(f"unexpected argument {argv[1]!r}; see --help.")
-    workers = _FLAGS.workers or available_cores()
-    with making():
+        raise ConfigError(f"unexpected argument {argv[1]!r}; did you mean --source={argv[1]}?")
+    for flag in ("source", "data_dir"):
+        if not _FLAGS[flag].value:
+            raise ConfigError(f"--{flag} is missing: {_FLAGS[flag].help}")
+    workers = available_cores() if _FLAGS.workers is None else _FLAGS.workers
+    with making(_FLAGS.data_dir, _FLAGS.name, Conversion.part_pattern):
         done = prepare(
             _FLAGS.source,
             _FLAGS.data_dir,
@@ -208,18 +224,34 @@ def main(argv: Sequence[str]) -> None:
         )
     show_rate(done.converted, done.seconds, workers)
     show_left_out(done.left_out, done.folder / LEFT_OUT)
+    were = "was" if len(done.left_out) == 1 else "were"
     print(
         f"{done.folder} has {done.counts['train']:,} clouds to train and {done.counts['test']:,} "
-        f"to test on; {len(done.left_out):,} were left out. Train with "
-        f"--config.data.points.data_dir={_FLAGS.data_dir} --config.data.points.name={done.name}"
+        f"to test on; {len(done.left_out):,} {were} left out. Train with "
+        + " ".join(training_flags(done, _FLAGS.data_dir))
     )
 
 
+def training_flags(done: Prepared, data_dir: str) -> list[str]:
+    """Returns what makes experiments/modelnet40.py:perceiver train on a set."""
+    given = [f"--config.data.points.data_dir={data_dir}", f"--config.data.points.name={done.name}"]
+    if done.num_classes != len(MODELNET40):
+        given.append(f"--config.task.num_classes={done.num_classes}")
+        given.append(f"--config.model.decoder.num_classes={done.num_classes}")
+    if done.num_classes <= 5:  # The accuracy of the five best would be 1.
+        given.append("--config.task.top_k=none")
+    return given
+
+
 if __name__ == "__main__":
-    flags.DEFINE_string("source", None, "The zip file, or its folder.", required=True)
-    flags.DEFINE_string("data_dir", None, "Where prepared sets go.", required=True)
-    flags.DEFINE_string("name", None, "Of the set; not needed for ModelNet40 and ModelNet10.")
+    flags.DEFINE_string("source", None, "The zip file, or its folder.")
+    flags.DEFINE_string("data_dir", None, "Where prepared sets go.")
+    flags.DEFINE_string(
+        "name", None, "Of the set: required for other sets than ModelNet40 and ModelNet10."
+    )
     flags.DEFINE_integer("num_points", 2048, "Points of each cloud.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Others give other points.", lower_bound=0)
-    flags.DEFINE_integer("workers", None, "Processes that convert; one a core if not given.")
+    flags.DEFINE_integer(
+        "workers", None, "Processes that convert; one a core if not given.", lower_bound=1
+    )
     run_main(main)

@@ -17,6 +17,7 @@ FAR, NEAR = (40, 50, 74), (238, 244, 253)  # Colours of the points, without valu
 # A cloud's darkest colour, as a share of the scale: points of which nothing was read are seen too.
 DARKEST = 0.22
 
+_MARGIN = 20  # Of a side, one 20th on each side is free, whole pixels.
 _SPARSEST, _DENSEST = 1 / 16, 3  # Diameters of a disc: the largest, of a side; the least, pixels.
 
 
@@ -58,7 +59,7 @@ def view(
     up: Literal["x", "y", "z"] = "z",
     disc: int | None = None,
 ) -> np.ndarray:  # [size, size, 3], uint8
-    """Draws a cloud from one angle, as large as fits whichever way it is turned.
+    """Draws a cloud from one angle, as large as fits whichever way it is turned, and a margin.
 
     Args:
       points: coordinates, in any unit.
@@ -77,9 +78,10 @@ def view(
     if disc is None:
         disc = max(min(round(size / count**0.5), round(size * _SPARSEST)), _DENSEST)
     across, upward, nearness = _turned(points, up, angle)
-    most = (size - disc) / 2  # How far from the middle the outermost discs lie.
-    left = np.floor(most * (1 + across) + 0.5).astype(np.int64)
-    top = np.floor(most * (1 - upward) + 0.5).astype(np.int64)
+    middle = (size - disc) / 2
+    most = max(middle - size // _MARGIN, 0)  # How far from the middle the outermost discs lie.
+    left = np.floor(middle + most * across + 0.5).astype(np.int64)
+    top = np.floor(middle - most * upward + 0.5).astype(np.int64)
 
     order = np.argsort(-nearness, kind="stable")  # The nearest point comes first.
     down, right = _disc(disc)

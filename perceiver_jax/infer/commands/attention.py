@@ -128,7 +128,7 @@ def _clouds(loaded: "LoadedModel", inputs: list[str], report: "Report", out_dir:
     from perceiver_jax.infer.classify import top
     from perceiver_jax.infer.progress import progress
 
-    loaded, read = cloud_inputs.prepare(loaded)
+    loaded, read = cloud_inputs.prepare(loaded, report)
     paths = cloud_inputs.find_clouds(inputs, report)
     stems = distinct([path.stem for path in paths])
     for path, stem in zip(progress(paths, "attention", len(paths)), stems, strict=True):

@@ -113,7 +113,7 @@ def _images(loaded: "LoadedModel", inputs: list[str], report: "Report") -> _Prep
 
 
 def _clouds(loaded: "LoadedModel", inputs: list[str], report: "Report") -> _Prepared:
-    loaded, read = cloud_inputs.prepare(loaded)
+    loaded, read = cloud_inputs.prepare(loaded, report)
     return loaded, cloud_inputs.find_clouds(inputs, report), read
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from perceiver_jax.infer.loaded import LoadedModel
 
 
+_FEWEST = 16  # Points; fewer are no shape that anybody could tell.
+
+
 def define_flags() -> None:
     """Defines the flags that say how meshes and files of points are read."""
     flags.DEFINE_integer(
@@ -34,6 +37,7 @@ def define_flags() -> None:
 
 def prepare(
     loaded: "LoadedModel",
+    report: "Report",
 ) -> tuple["LoadedModel", Callable[[Path], "np.ndarray"]]:
     """Returns a model with the flags applied, and what reads a file for it as [points, 3].
 
@@ -52,10 +56,19 @@ def prepare(
 
     def read(path: Path) -> "np.ndarray":
         cloud = clouds.read_cloud(path, number, flags.FLAGS.seed)
-        if len(cloud) < number and not clouds.takes_any_number(loaded.config):
-            raise DataError(
-                f"{path} has {len(cloud):,} points, and this model reads exactly {number:,}."
-            )
+        if len(cloud) < number:
+            if not clouds.takes_any_number(loaded.config):
+                raise DataError(
+                    f"{path}: it has {len(cloud):,} points, and this model reads exactly "
+                    f"{number:,}."
+                )
+            if len(cloud) < _FEWEST:
+                raise DataError(
+                    f"{path}: it has {len(cloud):,} points, too few to show a shape: {_FEWEST} are "
+                    "needed."
+                )
+            asked = "--num_points asks" if flags.FLAGS.num_points else "the model was made"
+            report.note(f"{path}: it has {len(cloud):,} points of the {number:,} that {asked} for.")
         return cloud
 
     return with_class_names(loaded), read

@@ -63,6 +63,12 @@ class Report:
         self.failures.append(str(error))
         print(f"error: {error}", file=self._stderr, flush=True)
 
+    def end(self) -> None:
+        """Tells how many inputs were done, where one of several failed."""
+        done, failed = len(self.records), len(self.failures)
+        if failed and done + failed > 1:
+            self.note(f"{done:,} done, {failed:,} failed")
+
     def require_out_dir(self, purpose: str) -> Path:
         """Returns the folder for files, made if need be, or asks the user for it.
 

@@ -1,5 +1,12 @@
 """Processes that die, or whose code fails, are reported with the item they were at."""
 
+import multiprocessing
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
 import pytest
 
 from perceiver_jax.data.conversion.workers import work_through
@@ -21,3 +28,53 @@ def test_a_process_that_dies_is_reported_with_the_mesh_it_was_at(kind, message):
     with pytest.raises(DataError, match=message):
         work_through(Trouble(kind), [0, 1, 2], 1, items.append)
     assert items == [0, 1, 2, 3, 4, 5]
+
+
+_PROGRAM = """
+import os, signal
+
+from perceiver_jax.data.conversion.workers import work_through
+from tests.data.conversion.trouble import Trouble
+
+if __name__ == "__mp_main__":  # A process that imports the program, before it does anything.
+    os.kill(os.getpid(), signal.SIGINT)
+if __name__ == "__main__":
+    try:
+        work_through(Trouble("bug"), [0], 2, print)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_ctrl_c_while_processes_start_is_silent(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(_PROGRAM)
+    root = str(Path(__file__).parents[3])
+    done = subprocess.run(
+        [sys.executable, program], env={"PYTHONPATH": root}, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
+
+
+def test_ctrl_c_that_another_thread_gets_waits_until_a_process_has_started(monkeypatch):
+    """Between the two the process would be told half of what to do."""
+    seen = []
+    context = multiprocessing.get_context("spawn")
+    start = context.Process.start
+
+    def raise_here():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.raise_signal(signal.SIGINT)
+
+    def interrupted(process):
+        other = threading.Thread(target=raise_here)
+        other.start()
+        other.join()
+        start(process)
+        seen.append(process)
+
+    monkeypatch.setattr(context.Process, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        work_through(Trouble("bug"), [0], 1, seen.append)
+    (process,) = seen  # It was started, and nothing was done.
+    assert process.exitcode == -signal.SIGKILL  # And taken away.

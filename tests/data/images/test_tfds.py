@@ -185,7 +185,9 @@ def test_mistakes() -> None:
         TINY.open("eval", 3)
     with pytest.raises(DataError, match="holds no training images out.*hold_out=N"):
         TINY.open("valid", 3)
-    with pytest.raises(DataError, match="hold_out=20 must leave some of the 20"):
+    with pytest.raises(
+        DataError, match="hold_out=20 must leave some of the 20 training images of the TFDS set"
+    ):
         TfdsConfig(data_dir=str(GOLDEN), hold_out=20).open("train", 3)
     with pytest.raises(DataError, match="no split 'real'; it has: train, validation.*test_split"):
         TfdsConfig(data_dir=str(GOLDEN), test_split="real").open("test", 3)

@@ -87,9 +87,7 @@ def test_the_same_points_on_one_or_two_workers_and_after_a_kill(layout, tmp_path
             np.testing.assert_array_equal(stored[name], points)
         (left_out,) = conversion.left_out()
         assert (left_out.name, left_out.split) == ("bed/train/bed_0099.off", "train")
-        assert (
-            left_out.reason == "bed/train/bed_0099.off has no surface: 0 vertices and 0 triangles."
-        )
+        assert left_out.reason == "it has no surface: 0 vertices and 0 triangles."
     convert(two, 2, items.append)  # There is nothing left to do.
     assert len(items) == len(left)
 
@@ -199,9 +197,19 @@ def test_more_points_than_a_cloud_has_are_refused(tmp_path):
     layout = find_layout(str(write_folder(tmp_path / "text", text_files(stored))))
     with pytest.raises(DataError, match=r"--num_points=21 is more than the 20 that the clouds of"):
         check_enough_points(Conversion(layout, 21, 0, tmp_path))
+    named = r"have: night_stand/night_stand_0003.txt is the largest of 6 that were"
+    with pytest.raises(DataError, match=named):
+        check_enough_points(Conversion(layout, 21, 0, tmp_path))
     check_enough_points(Conversion(layout, 20, 0, tmp_path))
+    # Nor does it refuse the others if the first one is short, or cannot be read.
+    for bad in (stored[next(iter(stored))][:3], np.full((20, 3), np.nan, np.float32)):
+        odd = {**stored, next(iter(stored)): bad}
+        folder = write_folder(tmp_path / f"odd{len(bad)}", text_files(odd))
+        check_enough_points(Conversion(find_layout(str(folder)), 20, 0, tmp_path))
     (short,) = (entry for entry in layout.entries if "bed_0002" in entry.name)
-    with pytest.raises(CorruptExample, match="bed/bed_0002.txt has 19 points, and --num_points=20"):
+    with pytest.raises(
+        CorruptExample, match="bed/bed_0002.txt: it has 19 points, and --num_points=20"
+    ):
         cloud(layout, short, 20, 0)
     for bad in ({"num_points": 0}, {"seed": -1}):
         with pytest.raises(ConfigError, match=f"--{[*bad][0]}="):

@@ -206,7 +206,7 @@ def test_what_is_no_set_is_refused(tmp_path):
     (tmp_path / "cut.zip").write_bytes(packed.read_bytes()[:-100])
     refused(tmp_path / "cut.zip", "was not downloaded to its end")
     empty = write_folder(tmp_path / "other", {"train/images/bed_0001.jpeg": b"\xff\xd8"})
-    refused(empty, r"holds no set that is known here.*It has 1 files: train/images/bed_0001.jpeg")
+    refused(empty, r"holds no set that is known here.*It has 1 file: train/images/bed_0001.jpeg")
     both = {**_inside("ModelNet10", mesh_files()), **_inside("ModelNet40", mesh_files())}
     message = "several sets of meshes, in ModelNet10/, ModelNet40/. Name the folder of one"
     refused(write_zip(tmp_path / "both.zip", both), message)

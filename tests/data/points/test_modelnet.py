@@ -93,7 +93,9 @@ def test_what_is_held_out_is_drawn_by_name(config, tmp_path):
     fewer = _make(tmp_path, "fewer", fewer, num_points=3)
     assert _names(fewer.open("train")) == whole[:100]
     for hold_out in (180, 200):
-        with pytest.raises(DataError, match="must leave some of the 180 training clouds of The"):
+        with pytest.raises(
+            DataError, match="must leave some of the 180 training clouds of the set"
+        ):
             dataclasses.replace(config, hold_out=hold_out).open("valid")
     with pytest.raises(DataError, match=r"no split 'valid'; say how many with --config\.data\.p"):
         config.open("valid")

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from perceiver_jax.config import load_experiment, override
 from perceiver_jax.data.conversion.parts import alone
 from perceiver_jax.data.points import known
 from perceiver_jax.data.points.archive import Archive
 from perceiver_jax.data.points.convert import Conversion, cloud
 from perceiver_jax.data.points.layouts import Entry, Hdf5Clouds, find_layout
 from perceiver_jax.data.points.modelnet import ModelNetConfig
-from perceiver_jax.data.points.prepare import _warn, prepare
+from perceiver_jax.data.points.prepare import Prepared, _warn, prepare, training_flags
 from perceiver_jax.errors import ConfigError, DataError
 from tests.data.points.archives import (
     clouds,
@@ -75,7 +76,7 @@ def test_a_zip_file_becomes_a_set(tmp_path):
         ("bed/test/bed_0099.txt", "test"),
         ("bed/train/bed_0098.off", "train"),
     ]
-    assert "vertex 0 is [0.0, 0.0, nan]" in listed["left_out"][1]["reason"]
+    assert listed["left_out"][1]["reason"].startswith("vertex 0 is [0.0, 0.0, nan]")
     assert [each.name for each in done.left_out] == [each["name"] for each in listed["left_out"]]
 
     config = ModelNetConfig(name="own", data_dir=str(tmp_path))
@@ -130,6 +131,71 @@ def test_a_run_that_was_killed_at_the_end_is_finished_by_the_next(tmp_path):
     # While the parts were taken away.
     conversion.begin()
     assert prepared().left_out == done.left_out and left() == ["own", "source"]
+
+
+def test_damage_is_listed_without_the_name(tmp_path):
+    """Also where what reads the zip file names it too."""
+    path = write_zip(tmp_path / "own.zip", mesh_files())
+    data = bytearray(path.read_bytes())
+    data[data.index(b"bed/train/bed_0001.off") + 40] ^= 255
+    path.write_bytes(data)
+    conversion = Conversion(find_layout(str(path)), 5, 0, tmp_path / "own.parts")
+    _here(conversion, 1, lambda item: None)
+    (left_out,) = conversion.left_out()
+    assert left_out.name == "bed/train/bed_0001.off" and "bed" not in left_out.reason
+
+
+@pytest.mark.usefixtures("without_processes")
+def test_another_command_is_refused_before_anything_is_said_of_going_on(tmp_path):
+    source = str(write_folder(tmp_path / "source", mesh_files()))
+    _here(Conversion(find_layout(source), 13, 0, tmp_path / "own.parts"), 1, lambda item: None)
+    said = []
+
+    def prepared(seed):
+        prepare(source, str(tmp_path), name="own", num_points=13, seed=seed, report=said.append)
+
+    with pytest.raises(DataError, match="left, made with --seed=0"):
+        prepared(1)
+    assert said == [f"{source}: meshes of 2 classes, 14 to train and 6 to test on."]
+    prepared(0)
+    assert said[2] == "Going on after 20 that an earlier run has converted."
+
+
+def _run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "perceiver_jax.data.points.prepare", *arguments],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_what_is_missing_on_the_command_line_is_said():
+    for given, message in (
+        (["ModelNet40.zip"], "'ModelNet40.zip'; did you mean --source=ModelNet40.zip?"),
+        (["--source=ModelNet40.zip"], "--data_dir is missing: Where prepared sets go."),
+    ):
+        refused = _run(*given)
+        assert refused.returncode == 2 and refused.stderr.rstrip().endswith(message)
+
+
+def test_what_trains_on_a_set():
+    def given(name, num_classes):
+        done = Prepared(name, Path(), {}, (), 0, 0.0, num_classes)
+        return training_flags(done, "DATA")
+
+    where = ["--config.data.points.data_dir=DATA", "--config.data.points.name=own"]
+    assert given("own", 40) == where
+    assert given("own", 6) == [
+        *where,
+        "--config.task.num_classes=6",
+        "--config.model.decoder.num_classes=6",
+    ]
+    assert given("own", 5)[-1] == "--config.task.top_k=none"
+    perceiver = load_experiment("experiments/modelnet40.py:perceiver")
+    for num_classes in (2, 5, 6, 12, 40):  # They fit the experiment.
+        changes = [each.removeprefix("--config.") for each in given("own", num_classes)]
+        override(perceiver, dict(each.split("=") for each in changes))
 
 
 @pytest.mark.usefixtures("without_processes")
@@ -225,9 +291,13 @@ def test_what_cannot_become_a_set_is_refused(tmp_path):
         with pytest.raises(kind, match=message):
             prepare(source, str(tmp_path), report=lambda line: None, **arguments)
 
-    refused(DataError, "has 2 classes, which are neither .* Give the set a name: --name=NAME")
+    refused(DataError, "has 2 classes: neither .* Give the set a name: --name=NAME")
     refused(ConfigError, "--name=My-Set must be made of small letters", name="My-Set")
     refused(ConfigError, "--num_points=0", name="own", num_points=0)
+    refused(ConfigError, "--workers=0 must be 1", name="own", workers=0)
+    one = {name: data for name, data in mesh_files().items() if name.startswith("bed/")}
+    with pytest.raises(DataError, match="has 1 class: neither"):
+        prepare(str(write_folder(tmp_path / "one", one)), str(tmp_path), report=lambda line: None)
     for index in range(3):
         for folder in ("bed", "night_stand"):
             path = Path(source, folder, "test", f"{folder}_{index + 8:04}.off")
@@ -267,7 +337,7 @@ def test_ctrl_c_ends_it_at_once_and_the_same_command_goes_on(tmp_path):
     assert "Going on after 64 that an earlier run has converted." in finished.stdout
     assert "\nConverted 22 in " in finished.stdout
     assert (
-        "left out    from train: night_stand/train/night_stand_0040.off: it does" in finished.stdout
+        "left out    from train: night_stand/train/night_stand_0040.off: it is" in finished.stdout
     )
-    assert "has 79 clouds to train and 6 to test on; 1 were left out." in finished.stdout
+    assert "has 79 clouds to train and 6 to test on; 1 was left out." in finished.stdout
     assert not parts.exists()

@@ -109,9 +109,10 @@ def test_pictures_do_not_depend_on_place_size_or_order() -> None:
 
 
 def test_discs_fit_and_shrink_as_points_grow_in_number() -> None:
-    # The outermost points touch the edge and do not cross it.
-    lit = _lit(view(ENDS, angle=FRONT, size=20, disc=4))
-    assert {min(y for y, _ in lit), max(y for y, _ in lit)} == {0, 19}
+    # The outermost points keep a margin of a 20th, and do not cross it.
+    for size, margin in ((20, 1), (112, 5)):
+        lit = _lit(view(ENDS, angle=FRONT, size=size, disc=4))
+        assert {min(y for y, _ in lit), max(y for y, _ in lit)} == {margin, size - 1 - margin}
     areas = []
     for count in (1, 60, 2048):
         cloud = np.zeros((count, 3))
