@@ -303,7 +303,7 @@ def _train(
     frames = clock(f"decode {config.num_frames} frames", lambda: read_frames(example, first, count))
     frames = [frames[place - first] for place in shown]
     clip_read = clock("crop, resize, colour", lambda: video.augmented(frames, rng))
-    del example, frames  # Or memory for them would be asked for anew.
+    example = frames = None  # Or memory for what follows would be asked for anew.
     again = np.random.default_rng(seed)
     whole = clock(_ALL, lambda: config.augment(source[index], again))["inputs"]
     if not (
