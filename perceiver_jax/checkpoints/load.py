@@ -9,7 +9,7 @@ a work directory of a run          store.py
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,7 +17,7 @@ import jax
 
 from perceiver_jax import config as config_lib
 from perceiver_jax import zoo
-from perceiver_jax.checkpoints import deepmind, huggingface, native
+from perceiver_jax.checkpoints import deepmind, evaluations, huggingface, native
 from perceiver_jax.checkpoints.numerics import with_numerics
 from perceiver_jax.data.shown import NamesClasses
 from perceiver_jax.errors import CheckpointError, ModelError, UserError
@@ -57,7 +57,8 @@ def load_checkpoint(
     own, work directories) need nothing else either.
 
     Args:
-      path: a file or a folder; see above.
+      path: a file or a folder; see above. Of a work directory, the checkpoint of its result: the
+        newest one, or with `evaluation.select=test` the best one; DIR/checkpoints/STEP is another.
       config: the model's config, where the file does not tell it.
       model: a name of `list_models()` that agrees with the file in what arrays do not tell, such
         as numbers of heads; sizes are taken from the file.
@@ -67,7 +68,8 @@ def load_checkpoint(
       kernel_layout: how a Hugging Face file holds the kernel of the conv model: "published", as
         in the published file, where it is transposed, or "torch". None: what the file says, or
         else "published" at the released size and "torch" at others.
-      report: takes a line for the user where something had to be guessed; None: to stderr.
+      report: takes a line for the user where something had to be guessed or chosen, such as the
+        step of a work directory; None: to stderr.
 
     Returns:
       (params, state, config), the arrays on the default device. Where arrays alone do not make a
@@ -222,17 +224,36 @@ def _read_workdir(path: Path, report: Callable[[str], None]) -> tuple[Any, Any, 
     from perceiver_jax.checkpoints.store import CheckpointStore
 
     step = _step_of(path)
-    directory = path / "checkpoints" if step is None else path.parent
+    whole = step is None  # The run, and not one of its checkpoints.
+    directory = path / "checkpoints" if whole else path.parent
     store = CheckpointStore(directory, read_only=True, report=report)
     try:
-        step, tree, saved = store.read_tree(step)
+        selected = _selected(path, store.steps(), report) if whole else None
+        step, tree, saved = store.read_tree(step if selected is None else selected)
     finally:
         store.close()
+    if whole:
+        how = "the newest" if selected is None else "selected by test score"
+        report(f"{path}: the checkpoint of step {step}, {how}")
     model = saved["model"]
     config = zoo.get_config(model) if isinstance(model, str) else config_lib.from_dict(model)
     # Where a run averages its weights, the averages are what it evaluates and what others use.
     params = tree.get("ema") or tree["params"]
     return params, tree.get("model_state", {}), config
+
+
+def _selected(path: Path, steps: Sequence[int], report: Callable[[str], None]) -> int | None:
+    """Returns the step of the result of a run with `evaluation.select=test`; of others None."""
+    try:
+        run: Any = config_lib.from_dict(json.loads((path / "config.json").read_text()))
+        if run.evaluation.select != "test":
+            return None
+        by = evaluations.ranking(run.trainer.keep, run.task.headline)
+    # No config, no JSON, or no experiment as this version knows them: then the newest.
+    except (OSError, ValueError, UserError, AttributeError):
+        return None
+    metrics = path / "metrics.jsonl"
+    return evaluations.selected_step(metrics, run.trainer.eval_split, by, steps, report)
 
 
 def _to_device(tree: dict[str, dict[str, Any]]) -> dict[str, dict[str, jax.Array]]:

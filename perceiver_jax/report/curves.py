@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perceiver_jax import errors
+from perceiver_jax.checkpoints.evaluations import read_metrics
 from perceiver_jax.tasks.base import Headline, Task
-from perceiver_jax.train.metrics import read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -284,6 +284,9 @@ def _by_experiment(measurements: Sequence[Measurement]) -> tuple[Group, ...]:
 
 def _differ_in_seed_only(one: Run, other: Run) -> bool:
     changes = config_lib.diff(one.config, other.config)
+    # Folders have no name: two of them may be two data sets.
+    if any(path == "data.images.path" for path, _, _ in changes):
+        return False
     return all(path == "trainer.seed" or not changes_trajectory(path) for path, _, _ in changes)
 
 

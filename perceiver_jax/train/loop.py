@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from perceiver_jax import config as config_lib
+from perceiver_jax.checkpoints.evaluations import read_metrics
 from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.data.loader import CorruptCount, Shard, eval_batches, train_batches
 from perceiver_jax.train import diverged, memory, per_class, writers
@@ -46,7 +47,7 @@ from perceiver_jax.train.log import (
 )
 from perceiver_jax.train.mesh import hand_over
 from perceiver_jax.train.meter import Meter
-from perceiver_jax.train.metrics import MetricsFile, read_metrics
+from perceiver_jax.train.metrics import MetricsFile
 from perceiver_jax.train.model_flops import devices_peak, step_flops
 from perceiver_jax.train.profiler import Profiler, annotated
 from perceiver_jax.train.progress import Progress, format_seconds

@@ -252,12 +252,20 @@ class Workdir:
             self._anchor = None
 
 
-def read_config(path: str | os.PathLike[str]) -> ExperimentConfig:
+def read_config(
+    path: str | os.PathLike[str], changes: Mapping[str, Any] | None = None
+) -> ExperimentConfig:
     """Returns the experiment that a work directory belongs to.
+
+    Args:
+      path: the directory.
+      changes: of fields that change nothing of what is learned, by dotted name, such as of
+        "data.points.data_dir" where the data have moved; they are not written.
 
     Raises:
       CheckpointError: there is no run in this directory.
-      ConfigError: the config was written by another version, or by hand, and does not fit.
+      ConfigError: the config was written by another version, or by hand, and does not fit; or a
+        change would make another experiment of it.
     """
     file = Path(path) / "config.json"
     if not file.exists():
@@ -271,7 +279,25 @@ def read_config(path: str | os.PathLike[str]) -> ExperimentConfig:
         raise ConfigError(f"{file} cannot be read as a config: {error}") from error
     if not isinstance(config, ExperimentConfig):
         raise ConfigError(f"{file} holds a {type(config).__name__}, not an ExperimentConfig.")
-    return config
+    return _changed(config, changes) if changes else config
+
+
+def _changed(config: ExperimentConfig, changes: Mapping[str, Any]) -> ExperimentConfig:
+    """Returns a run's config with changes that it allows.
+
+    Raises:
+      ConfigError: there is no such field, or it is part of what was learned.
+    """
+    changed = config_lib.override(config, changes)
+    for path, before, now in config_lib.diff(config, changed):
+        if changes_trajectory(path):
+            raise ConfigError(
+                f"config.{path} is {_short(before)} in this run, and {_short(now)} would be "
+                "another experiment. Of a run, only that can be changed which changes nothing of "
+                "what is learned, such as where its data are (--config.data.points.data_dir, "
+                "data.images.data_dir, data.images.path)."
+            )
+    return changed
 
 
 def _check_same(config: ExperimentConfig, processes: Processes) -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from perceiver_jax import config as config_lib
+from perceiver_jax.checkpoints.evaluations import read_metrics
 from perceiver_jax.checkpoints.load import load_checkpoint
 from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.diverged import replay
 from perceiver_jax.train.loop import train
-from perceiver_jax.train.metrics import read_metrics
 from tests.compiling import QUICK
 from tests.train.equivalent import assert_equal, experiment, five_steps
 from tests.train.jobs_training import run_of
