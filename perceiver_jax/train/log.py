@@ -228,8 +228,14 @@ def _placement(sharding: Any) -> str:
     return ", ".join("-" if not axis else " and ".join(axis) for axis in axes)
 
 
-def draw_run_curves(config: ExperimentConfig, workdir: Workdir) -> None:
-    """Draws the picture; a run that has come to its end does not fail for want of it."""
+def draw_run_curves(config: ExperimentConfig, workdir: Workdir, step: int) -> None:
+    """Draws the picture; a run that has come to its end does not fail for want of it.
+
+    Args:
+      config: the run's.
+      workdir: its work directory.
+      step: of the evaluation that is the result.
+    """
     from perceiver_jax.report.curves import draw_curves, training_loss_note
 
     try:
@@ -239,6 +245,7 @@ def draw_run_curves(config: ExperimentConfig, workdir: Workdir) -> None:
             title=config.name,
             headline=config.task.headline,
             train_note=training_loss_note(config.task),
+            result_step=step,
         )
     except UserError as error:
         print(f"no curves: {error}")

@@ -124,6 +124,7 @@ def _chosen_anew(
             # First, so that none is left of another result if this process is killed in between.
             workdir.report_path.unlink(missing_ok=True)
             per_class.choose(workdir, new["step"])
+            draw_run_curves(config, workdir, new["step"])
             workdir.write_final_metrics(new)
         return new, num_steps
 
@@ -175,7 +176,7 @@ def _train(
     restored = store.restore_latest(abstract)
     if restored is None:
         first_step = 0
-        state, origins = start_of_run(parts)
+        state, origins = start_of_run(parts, report=progress.message)
         # Only here: until now, all that can be wrong with a start has left nothing behind.
         workdir.record(config)
         if writes:
@@ -363,6 +364,6 @@ def _train(
         per_class.choose(workdir, final["step"])
     final = processes.agree(final)[0]
     if writes:
-        draw_run_curves(config, workdir)
+        draw_run_curves(config, workdir, final["step"])
     workdir.write_final_metrics(final)
     return final, first_step, num_steps
