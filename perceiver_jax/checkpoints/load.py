@@ -32,6 +32,9 @@ WORDS: Mapping[Format, str] = {
 }
 
 
+CLASS_NAMES = "class_names.json"  # In a work directory: {"class_names": [NAME, ...]}.
+
+
 class Checkpoint(NamedTuple):
     """What a file holds, and the config of the model that it belongs to."""
 
@@ -193,13 +196,21 @@ def class_names(path: str | Path) -> tuple[str, ...] | None:
 
 
 def _class_names_of_run(path: Path) -> tuple[str, ...] | None:
-    """The names that a run's data set gives its classes, if it is still where it was."""
+    """The names that a run's data set gives its classes: as the run has noted them.
+
+    Of runs that older versions did, what the data set says, if it is still where it was.
+    """
     directory = path if _step_of(path) is None else path.parent.parent
+    noted = directory / CLASS_NAMES
     try:
         run = config_lib.from_dict(json.loads((directory / "config.json").read_text()))
         data = getattr(run, "data", None)
-        names = tuple(data.class_names()) if isinstance(data, NamesClasses) else ()
-    except (OSError, ValueError, UserError):  # ValueError: no JSON, or no text at all.
+        if noted.exists():
+            names = tuple(json.loads(noted.read_text())["class_names"])
+        else:
+            names = tuple(data.class_names()) if isinstance(data, NamesClasses) else ()
+    # ValueError: no JSON, or no text at all; the others: JSON of something else.
+    except (OSError, ValueError, KeyError, TypeError, UserError):
         return None
     # A model may have more outputs than the data have classes.
     task = getattr(run, "task", None)

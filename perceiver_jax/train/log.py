@@ -198,7 +198,8 @@ def print_overview(parts: Parts, workdir: Workdir, eval_examples: int) -> None:
         f"data        {len(parts.train_source):,} examples to train on, "
         f"{eval_examples:,} in {trainer.eval_split}\n"
         f"training    {parts.num_steps:,} steps of {trainer.batch_size} examples "
-        f"({passes}), seed {trainer.seed}",
+        f"({passes}), seed {trainer.seed}"
+        + "".join(f"\nnote        {each}" for each in parts.notes),
         flush=True,
     )
 
@@ -256,6 +257,7 @@ def write_run_report(workdir: Workdir) -> None:
     from perceiver_jax.report.write import report_at_end
 
     if jax.process_index() == 0:
+        print("writing     the report", flush=True)
         report_at_end(workdir.path)
 
 

@@ -303,6 +303,8 @@ def _train(
             told = processes.agree(metrics_file.has(step, trainer.eval_split))[0]
             if eval_due(step) and not told:
                 evaluated = run_evaluation(state, step)
+            if step < num_steps and evaluated and votes.agreed is None:
+                progress.message("compiling   the training step")
             while step < num_steps and evaluated and votes.agreed is None:
                 profiler.before(step + 1, metrics)
                 with annotated(step + 1):

@@ -280,6 +280,12 @@ def test_a_work_directory_has_the_class_names_of_its_data(tmp_path):
     assert names(task=ClassificationConfig(num_classes=4, top_k=None)) is None
     images = FolderConfig(path=str(tmp_path / "gone"))
     assert names(data=ImagesConfig(images=images)) is None
+    # What a run has noted itself is there wherever its data are.
+    noted = tmp_path / load.CLASS_NAMES
+    for text, expected in (('{"class_names": ["a", "b", "c"]}', ("a", "b", "c")), ("[1]", None)):
+        noted.write_text(text)
+        assert names(data=ImagesConfig(images=images)) == expected
+    noted.unlink()
     assert names(data=SyntheticConfig(arrays={"image": ArrayConfig(shape=(8, 8, 1))})) is None
     (tmp_path / "config.json").write_text("{")
     assert load.class_names(tmp_path) is None

@@ -1,5 +1,6 @@
 """A run whose data have moved: where they lie is no part of the experiment."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +42,22 @@ def on_folder(path: str, **changes: Any) -> ExperimentConfig:
 
 
 def test_a_run_goes_on_and_is_evaluated_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("perceiver_jax.report.curves.draw_curves", lambda *_, **__: None)
     make_folder(tmp_path / "here" / "images")
     workdir = tmp_path / "run"
     monkeypatch.chdir(tmp_path / "here")
     final = train(on_folder("images"), workdir, model=MLP())
-    assert evaluate_checkpoint(workdir, model=MLP())["loss"] == pytest.approx(final["loss"])
+    told = capsys.readouterr().out.splitlines()
+    note = "note        the data have 2 classes and the model 10 outputs: "
+    first = next(place for place, line in enumerate(told) if line.startswith("step 2"))
+    assert told[first - 1] == "compiling   the training step"
+    assert told[6].startswith(note)  # Below the line on the training.
 
     monkeypatch.chdir(tmp_path)
+    names = ("dark", "light")
+    assert json.loads((workdir / "class_names.json").read_text())["class_names"] == [*names]
     with pytest.raises(DataError, match="images"):
         evaluate_checkpoint(workdir, model=MLP())
     changes = {"data.images.path": "here/images", "trainer.eval_batch_size": "16"}
