@@ -60,8 +60,8 @@ def test_a_signal_to_one_stops_both_and_one_process_goes_on(
     assert store.steps() == [4, 6]
     store.close()
     assert sorted(path.name for path in workdir.iterdir() if path.name != ".lock") == [
-        "checkpoints", "class_names.json", "config.json", "environment.jsonl", "initial_weights.json",
-        "metrics.jsonl",
+        "checkpoints", "class_names.json", "config.json", "environment.jsonl",
+        "initial_weights.json", "metrics.jsonl",
     ]  # fmt: skip
 
     # One process, one device: the same examples in the same order, so the same curve.
