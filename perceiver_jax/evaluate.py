@@ -4,6 +4,9 @@
                                               evaluation.select=test the best one
   --workdir=DIR --step=400                    an earlier one
   --workdir=DIR --step=best                   the best one that there is, by the run's evaluations
+  --workdir=DIR --config.data.points.data_dir=DATA
+                                              where the data have moved; so for any field that
+                                              changes nothing of what is learned
   --config=FILE.py --checkpoint=PATH          weights of any format, on an experiment's data
   --per_class=FILE.json                       writes what was found of single classes, too
 
@@ -31,7 +34,7 @@ def define_flags() -> None:
         "config",
         None,
         "Experiment file FILE.py[:VARIANT], for --checkpoint; any field of it is changed by "
-        "--config.NAME=VALUE.",
+        "--config.NAME=VALUE. Of a run's own config, those that change nothing of what is learned.",
     )
     flags.DEFINE_string(
         "checkpoint", None, "File or folder with weights of any format, in place of a run's."
@@ -80,10 +83,6 @@ def evaluate_main(argv: Sequence[str], changes: dict[str, str]) -> None:
             )
     if not for_run and not arguments.config:
         raise UserError("--checkpoint needs the experiment that evaluates it: --config=FILE.py.")
-    if for_run and changes:
-        raise UserError(
-            f"--config.{next(iter(changes))} does not go with --workdir: a run has its own."
-        )
     step = arguments.step
     if step is not None and step != "best":
         if not (step.isascii() and step.isdigit()):
@@ -105,6 +104,7 @@ def evaluate_main(argv: Sequence[str], changes: dict[str, str]) -> None:
             step=step,
             split=arguments.split,
             per_class=arguments.per_class,
+            changes=changes,
             report=report,
         )
     else:

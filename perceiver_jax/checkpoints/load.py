@@ -9,7 +9,7 @@ a work directory of a run          store.py
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,7 +17,7 @@ import jax
 
 from perceiver_jax import config as config_lib
 from perceiver_jax import zoo
-from perceiver_jax.checkpoints import deepmind, huggingface, native
+from perceiver_jax.checkpoints import deepmind, evaluations, huggingface, native
 from perceiver_jax.checkpoints.numerics import with_numerics
 from perceiver_jax.data.shown import NamesClasses
 from perceiver_jax.errors import CheckpointError, ModelError, UserError
@@ -30,6 +30,9 @@ WORDS: Mapping[Format, str] = {
     "safetensors": "a safetensors file of perceiver_jax",
     "workdir": "a work directory",
 }
+
+
+CLASS_NAMES = "class_names.json"  # In a work directory: {"class_names": [NAME, ...]}.
 
 
 class Checkpoint(NamedTuple):
@@ -57,7 +60,8 @@ def load_checkpoint(
     own, work directories) need nothing else either.
 
     Args:
-      path: a file or a folder; see above.
+      path: a file or a folder; see above. Of a work directory, the checkpoint of its result: the
+        newest one, or with `evaluation.select=test` the best one; DIR/checkpoints/STEP is another.
       config: the model's config, where the file does not tell it.
       model: a name of `list_models()` that agrees with the file in what arrays do not tell, such
         as numbers of heads; sizes are taken from the file.
@@ -67,7 +71,8 @@ def load_checkpoint(
       kernel_layout: how a Hugging Face file holds the kernel of the conv model: "published", as
         in the published file, where it is transposed, or "torch". None: what the file says, or
         else "published" at the released size and "torch" at others.
-      report: takes a line for the user where something had to be guessed; None: to stderr.
+      report: takes a line for the user where something had to be guessed or chosen, such as the
+        step of a work directory; None: to stderr.
 
     Returns:
       (params, state, config), the arrays on the default device. Where arrays alone do not make a
@@ -195,20 +200,26 @@ def run_config(path: str | Path) -> Any:
     path = Path(path)
     if format_of(path) != "workdir":
         return None
-    directory = path if _step_of(path) is None else path.parent.parent
     try:
-        return config_lib.from_dict(json.loads((directory / "config.json").read_text()))
+        return config_lib.from_dict(json.loads((_run_of(path) / "config.json").read_text()))
     except (OSError, ValueError, UserError):  # ValueError: no JSON, or no text at all.
         return None
 
 
 def _class_names_of_run(path: Path) -> tuple[str, ...] | None:
-    """The names that a run's data set gives its classes, if it is still where it was."""
-    run = run_config(path)
+    """The names that a run's data set gives its classes: as the run has noted them.
+
+    Of runs that older versions did, what the data set says, if it is still where it was.
+    """
+    run, noted = run_config(path), _run_of(path) / CLASS_NAMES
     data = getattr(run, "data", None)
     try:
-        names = tuple(data.class_names()) if isinstance(data, NamesClasses) else ()
-    except (OSError, ValueError, UserError):
+        if noted.exists():
+            names = tuple(json.loads(noted.read_text())["class_names"])
+        else:
+            names = tuple(data.class_names()) if isinstance(data, NamesClasses) else ()
+    # ValueError: no JSON, or no text at all; the others: JSON of something else.
+    except (OSError, ValueError, KeyError, TypeError, UserError):
         return None
     # A model may have more outputs than the data have classes.
     task = getattr(run, "task", None)
@@ -228,22 +239,45 @@ def _step_of(path: Path) -> int | None:
     return int(path.name) if inside and path.name.isdigit() else None
 
 
+def _run_of(path: Path) -> Path:
+    """The work directory that `path` is, or that one of its checkpoints is in."""
+    return path if _step_of(path) is None else path.parent.parent
+
+
 def _read_workdir(path: Path, report: Callable[[str], None]) -> tuple[Any, Any, zoo.ModelConfig]:
     # Imported late: Orbax takes more memory than many a checkpoint.
     from perceiver_jax.checkpoints.store import CheckpointStore
 
     step = _step_of(path)
-    directory = path / "checkpoints" if step is None else path.parent
+    whole = step is None  # The run, and not one of its checkpoints.
+    directory = path / "checkpoints" if whole else path.parent
     store = CheckpointStore(directory, read_only=True, report=report)
     try:
-        step, tree, saved = store.read_tree(step)
+        selected = _selected(path, store.steps(), report) if whole else None
+        step, tree, saved = store.read_tree(step if selected is None else selected)
     finally:
         store.close()
+    if whole:
+        how = "the newest" if selected is None else "selected by test score"
+        report(f"{path}: the checkpoint of step {step}, {how}")
     model = saved["model"]
     config = zoo.get_config(model) if isinstance(model, str) else config_lib.from_dict(model)
     # Where a run averages its weights, the averages are what it evaluates and what others use.
     params = tree.get("ema") or tree["params"]
     return params, tree.get("model_state", {}), config
+
+
+def _selected(path: Path, steps: Sequence[int], report: Callable[[str], None]) -> int | None:
+    """Returns the step of the result of a run with `evaluation.select=test`; of others None."""
+    run = run_config(path)
+    try:
+        if run.evaluation.select != "test":
+            return None
+        by = evaluations.ranking(run.trainer.keep, run.task.headline)
+    except AttributeError:  # None, or no experiment as this version knows them: then the newest.
+        return None
+    metrics = path / "metrics.jsonl"
+    return evaluations.selected_step(metrics, run.trainer.eval_split, by, steps, report)
 
 
 def _to_device(tree: dict[str, dict[str, Any]]) -> dict[str, dict[str, jax.Array]]:

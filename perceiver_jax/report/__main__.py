@@ -1,6 +1,9 @@
 """Shows runs on one page: `python -m perceiver_jax.report --workdir=DIR`.
 
   --workdir=DIR                    report.html in DIR: curves, results, mistakes, attention, ...
+  --workdir=DIR --config.data.points.data_dir=DATA
+                                   where the data have moved; so for any field that changes nothing
+                                   of what is learned
   --workdir=DIR1 --workdir=DIR2    comparison.html in the folder that holds both
   --workdirs=DIR1,DIR2             the same
   --out=FILE.html                  another file
@@ -18,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # Nothing heavy here: until `exit_on_interrupt` has been called, Ctrl-C shows a traceback.
-from perceiver_jax.errors import UserError, run_main
+from perceiver_jax.errors import UserError, run_main_with_overrides
 
 
 def define_flags() -> None:
@@ -49,8 +52,13 @@ def define_flags() -> None:
     )
 
 
-def report_main(argv: Sequence[str]) -> None:
-    """Entry point; `argv` is what absl left of the command line."""
+def report_main(argv: Sequence[str], changes: dict[str, str]) -> None:
+    """Entry point.
+
+    Args:
+      argv: what absl left of the command line.
+      changes: overrides of the run's config, as text by dotted name.
+    """
     from absl import flags
 
     arguments = flags.FLAGS
@@ -58,6 +66,8 @@ def report_main(argv: Sequence[str]) -> None:
         raise UserError(f"Unexpected argument {argv[1]!r}; see --help.")
     given = [*(arguments.workdir or ()), *(arguments.workdirs or ())]
     workdirs = [each for text in given for each in _split(text)]
+    if changes and (arguments.paper_table is not None or len(workdirs) != 1):
+        raise UserError(f"--config.{next(iter(changes))} goes with a single --workdir only.")
     if arguments.paper_table is not None:
         _print_paper_table(arguments.paper_table, workdirs)
         return
@@ -75,7 +85,7 @@ def report_main(argv: Sequence[str]) -> None:
 
     if len(workdirs) == 1:
         limits = Limits(examples=arguments.examples, seconds=arguments.seconds)
-        path = write.write_report(workdirs[0], arguments.out, limits=limits)
+        path = write.write_report(workdirs[0], arguments.out, limits=limits, changes=changes)
     else:
         path = write.write_comparison(workdirs, arguments.out or _beside(workdirs))
     print(path)
@@ -116,5 +126,4 @@ def _beside(workdirs: Sequence[str]) -> Path:
 
 
 if __name__ == "__main__":
-    define_flags()
-    run_main(report_main)
+    run_main_with_overrides(report_main, define_flags)

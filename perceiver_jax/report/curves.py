@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perceiver_jax import errors
+from perceiver_jax.checkpoints.evaluations import read_metrics
 from perceiver_jax.tasks.base import Headline, Task
-from perceiver_jax.train.metrics import read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +18,8 @@ _SMOOTH = "#3b4a66"  # darker for their running mean,
 _EVAL = "#d9622b"  # orange for what counts.
 _GRID = "#e6e8ec"
 _TEXT = "#2b2f36"
+
+_LOG_FROM = 4.0  # Losses that span less get a linear axis: a logarithmic one has few numbers there.
 
 
 def training_loss_note(task: Task) -> str | None:
@@ -37,6 +39,7 @@ def draw_curves(
     title: str,
     headline: Headline,
     train_note: str | None = None,
+    result_step: int | None = None,
 ) -> None:
     """Draws metrics.jsonl as a PNG.
 
@@ -47,6 +50,7 @@ def draw_curves(
       headline: the metric of the second panel.
       train_note: what sets the training loss apart from the evaluated one, such as "label
         smoothing 0.1"; stands in the legend of the loss.
+      result_step: of the evaluation that is the result, which is marked; None: the last one.
 
     Raises:
       UserError: matplotlib is not installed.
@@ -70,7 +74,7 @@ def draw_curves(
 
     train_label = f"train (with {train_note})" if train_note else "train"
     _draw_metric(loss_axes, train, evals, "loss", "loss", train_label=train_label)
-    if _positive(train, "loss") and _positive(evals, "loss"):
+    if _spans(train, evals, "loss") >= _LOG_FROM:
         loss_axes.set_yscale("log")
         # 0.3 and not 3 x 10^-1: losses span few decades.
         loss_axes.yaxis.set_major_formatter(lambda value, _: _plain_number(value))
@@ -82,8 +86,9 @@ def draw_curves(
     _draw_metric(headline_axes, train, evals, headline.metric, unit, scale)
     if headline.is_fraction:
         _frame_fraction(headline_axes, train, evals, headline.metric)
-    if evals and headline.metric in evals[-1]:
-        _mark_last(headline_axes, evals[-1], headline, scale)
+    results = [each for each in evals if result_step in (None, each["step"])]
+    if results and headline.metric in results[-1]:
+        _mark_result(headline_axes, results[-1], headline, scale, last=results[-1] is evals[-1])
 
     steps, rates = _series(train, "learning_rate")
     rate_axes.fill_between(steps, rates, color=_TRAIN, alpha=0.25, linewidth=0)
@@ -159,13 +164,16 @@ def _frame_fraction(
     axes.set_ylim(max(0.0, low - 0.1 * (top - low) - 1), top + 0.04 * (top - low) + 0.2)
 
 
-def _mark_last(axes: "Axes", entry: dict[str, Any], headline: Headline, scale: float) -> None:
+def _mark_result(
+    axes: "Axes", entry: dict[str, Any], headline: Headline, scale: float, *, last: bool
+) -> None:
     value = entry[headline.metric]
     axes.plot(
         [entry["step"]], [scale * value], "o", color=_EVAL, markersize=6, zorder=5, clip_on=False
     )
     axes.set_title(
-        f"{entry['split']} {headline.show(value)}",
+        f"{entry['split']} {headline.show(value)}"
+        + ("" if last else f" at step {entry['step']:,}"),
         loc="right",
         fontsize=11,
         fontweight="bold",
@@ -192,5 +200,10 @@ def _series(entries: Sequence[dict[str, Any]], name: str) -> tuple[np.ndarray, n
     return np.asarray(steps, float), np.asarray(values, float)
 
 
-def _positive(entries: Sequence[dict[str, Any]], name: str) -> bool:
-    return bool(np.all(_series(entries, name)[1] > 0))
+def _spans(train: Sequence[dict[str, Any]], evals: Sequence[dict[str, Any]], name: str) -> float:
+    """The factor between a metric's lowest and highest value; 1 where not all are positive."""
+    values = np.concatenate([_series(train, name)[1], _series(evals, name)[1]])
+    if not np.all(values > 0):
+        return 1.0
+    values = values[np.isfinite(values)]
+    return float(np.max(values) / np.min(values)) if len(values) else 1.0

@@ -2,6 +2,7 @@
 
 import dataclasses
 import glob
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,14 +140,16 @@ def compare(tables: Sequence[ResultTable], workdirs: Sequence[Path]) -> Comparis
     """
     first = same_results(tuple(tables))
     variants = _Variants(tables)
+    data_sets = {table.source: table.data_set for table in tables}
     runs, unreadable = _read(workdirs)
     of_row: dict[Key, list[Run]] = {}
     elsewhere = []
     for run in runs:
         paper = run.config.paper
         key = None if paper is None else first.get((paper.source, paper.row))
-        if key is None:
-            elsewhere.append(_measure(run, None, None, _why_elsewhere(run)))
+        other = None if key is None else _other_data(run, data_sets[key[0]])
+        if key is None or other is not None:
+            elsewhere.append(_measure(run, None, None, other or _why_elsewhere(run)))
         else:
             of_row.setdefault(key, []).append(run)
     measured = []
@@ -180,6 +183,16 @@ def _why_elsewhere(run: Run) -> str:
     if paper is None:
         return "in no paper"
     return f"{paper.row} ({paper.source}) is no row of these tables"
+
+
+def _other_data(run: Run, data_set: str | None) -> str | None:
+    """Says if a run is on another data set than a table, by name; folders have none."""
+    for field in ("points", "images", "recordings"):
+        name = getattr(getattr(run.config.data, field, None), "name", None)
+        # As TFDS has it: NAME/CONFIG, NAME:VERSION.
+        if data_set is not None and name is not None and re.split("[/:]", name)[0] != data_set:
+            return f"on {name!r}, not {data_set!r}"
+    return None
 
 
 class _Variants:
@@ -296,6 +309,9 @@ def _by_experiment(measurements: Sequence[Measurement]) -> tuple[Group, ...]:
 
 def _differ_in_seed_only(one: Run, other: Run) -> bool:
     changes = config_lib.diff(one.config, other.config)
+    # Folders have no name: two of them may be two data sets.
+    if any(path == "data.images.path" for path, _, _ in changes):
+        return False
     return all(path == "trainer.seed" or not changes_trajectory(path) for path, _, _ in changes)
 
 

@@ -6,6 +6,7 @@ and the source (see train/paper.py). Sizes and operations of the same rows are i
 """
 
 import dataclasses
+import difflib
 from collections.abc import Mapping
 
 from perceiver_jax.errors import ConfigError
@@ -44,6 +45,7 @@ class ResultTable:
     examples: int  # How many examples that split has.
     experiment: str  # The file of experiments that reproduces it.
     rows: tuple[ResultRow, ...]
+    data_set: str | None = None  # Its name, as configs of data sets have it; None: not compared.
 
     @property
     def scale(self) -> float:
@@ -62,7 +64,15 @@ _QUOTED = "The paper takes it from another one."
 def _imagenet(source: str, title: str, *rows: ResultRow) -> ResultTable:
     """Top-1 accuracy on the 50,000 images of the validation set, our split "test"."""
     return ResultTable(
-        source, title, "top_1", "%", "test", 50_000, "experiments/imagenet.py", tuple(rows)
+        source,
+        title,
+        "top_1",
+        "%",
+        "test",
+        50_000,
+        "experiments/imagenet.py",
+        tuple(rows),
+        data_set="imagenet2012",
     )
 
 
@@ -194,6 +204,7 @@ MODELNET40 = (
             ResultRow("Transformer (44x44)", "82.1", "transformer_44"),
             ResultRow("Perceiver", "85.7", "perceiver"),
         ),
+        data_set="modelnet40",
     ),
 )
 
@@ -273,9 +284,11 @@ def paper_tables(name: str) -> tuple[ResultTable, ...]:
       ConfigError: there are none of this name.
     """
     if name not in PAPER_TABLES:
+        near = difflib.get_close_matches(name.lower(), PAPER_TABLES, n=1, cutoff=0.5)
+        nearest = (near or list(PAPER_TABLES))[0]
         raise ConfigError(
             f"There is no paper table {name!r}; there is: {', '.join(PAPER_TABLES)}. Write "
-            f"--paper_table={next(iter(PAPER_TABLES))}."
+            f"--paper_table={nearest}."
         )
     return PAPER_TABLES[name]
 

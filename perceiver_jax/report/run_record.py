@@ -2,17 +2,17 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from perceiver_jax.checkpoints.evaluations import read_metrics
 from perceiver_jax.data.source import training_source
 from perceiver_jax.errors import CheckpointError
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.environment import read_starts
-from perceiver_jax.train.metrics import read_metrics
 from perceiver_jax.train.result import chosen, selected_by
 from perceiver_jax.train.workdir import read_config
 
@@ -109,14 +109,22 @@ class Run:
             yield from (time for _, time in _values([entry], "unix_time"))
 
 
-def read_run(workdir: str | Path, label: str | None = None) -> Run:
+def read_run(
+    workdir: str | Path, label: str | None = None, changes: Mapping[str, Any] | None = None
+) -> Run:
     """Reads a work directory.
 
+    Args:
+      workdir: the directory.
+      label: what to call the run; None: its name.
+      changes: of the run's config, by dotted name; see `train.workdir.read_config`.
+
     Raises:
-      UserError: it holds no run, or its config or its result cannot be read.
+      UserError: it holds no run, its config or its result cannot be read, or a change makes another
+        experiment.
     """
     path = Path(workdir)
-    config = read_config(path)
+    config = read_config(path, changes)
     return Run(
         path=path,
         label=label or config.name,

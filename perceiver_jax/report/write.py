@@ -1,9 +1,10 @@
 """Writes reports: which sections stand on a page, and in which order."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from perceiver_jax.atomic import replacing
 from perceiver_jax.errors import UserError
@@ -39,7 +40,11 @@ COMPARISON: tuple[ModuleType, ...] = (results, curves, configuration, throughput
 
 
 def write_report(
-    workdir: str | Path, out: str | Path | None = None, *, limits: Limits | None = None
+    workdir: str | Path,
+    out: str | Path | None = None,
+    *,
+    limits: Limits | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes the report of a run, finished or not.
 
@@ -47,6 +52,7 @@ def write_report(
       workdir: the run's work directory.
       out: the page; None is report.html in the work directory.
       limits: how much may be computed for it; None: as `Limits` says.
+      changes: of the run's config, by dotted name; see `train.workdir.read_config`.
 
     Returns:
       The path of the page.
@@ -55,7 +61,7 @@ def write_report(
       UserError: there is no run, or the page cannot be written. What only a part of the page needs,
         such as the checkpoint, is missing on the page, with the reason.
     """
-    run = read_run(workdir)
+    run = read_run(workdir, changes=changes)
     sections = [each for each in SINGLE if not hasattr(each, "applies") or each.applies(run)]
     text = _compose(run.label, sections, Context([run], limits or Limits()), _status(run))
     return _write(text, Path(workdir) / FILE if out is None else Path(out))

@@ -41,6 +41,7 @@ class Parts:
     optimizer: optax.GradientTransformation
     state: StateFactory
     options: StepOptions
+    notes: tuple[str, ...] = ()  # What a user should know, though nothing is wrong with it.
 
     @property
     def placed(self) -> TrainState:
@@ -116,7 +117,7 @@ def assemble(
     else:
         split, source = evaluated
         example = first_readable(source, split, trainer.max_corrupt_examples)
-    _check_classes(config)
+    notes = _check_classes(config)
 
     steps_per_epoch = len(source) / trainer.batch_size
     if trainer.num_steps is not None:
@@ -157,14 +158,19 @@ def assemble(
             ema_decay=trainer.ema_decay,
             frozen=config.frozen,
         ),
+        notes=notes,
     )
 
 
-def _check_classes(config: ExperimentConfig) -> None:
-    """Raises ConfigError if the data have classes that the task has not."""
+def _check_classes(config: ExperimentConfig) -> tuple[str, ...]:
+    """Returns a note if the task has classes that the data have not.
+
+    Raises:
+      ConfigError: the data have classes that the task has not.
+    """
     data, num_classes = config.data, getattr(config.task, "num_classes", None)
     if num_classes is None or not isinstance(data, NamesClasses):
-        return
+        return ()
     count = len(data.class_names())
     if count > num_classes:
         raise ConfigError(
@@ -173,6 +179,12 @@ def _check_classes(config: ExperimentConfig) -> None:
             f"--config.model.decoder.num_classes={count} for most, "
             f"--config.model.num_classes={count} for baselines."
         )
+    if count < num_classes:
+        return (
+            f"the data have {count:,} classes and the model {num_classes:,} outputs: the others "
+            "learn that they never occur",
+        )
+    return ()
 
 
 def _input_shapes(

@@ -326,12 +326,17 @@ def _check_selection(trainer: TrainerConfig) -> None:
         )
 
 
-# Fields that change what is written or how fast, never what is learned. A work directory may go
-# on with other values for these, and for nothing else.
+# Fields that change what is written, how fast, or where data are read, never what is learned. A
+# work directory may go on with other values for these, and for nothing else.
 NEUTRAL_FIELDS = (
     "name",
     "paper",
     "evaluation",
+    # Where data lie: they may be moved, and be elsewhere on another machine.
+    "data.images.data_dir",
+    "data.images.path",
+    "data.points.data_dir",
+    "data.recordings.data_dir",
     "trainer.eval_batch_size",
     "trainer.log_every",
     "trainer.eval_every",

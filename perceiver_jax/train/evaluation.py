@@ -137,6 +137,7 @@ def evaluate_checkpoint(
     split: str | None = None,
     model: Model | None = None,
     per_class: str | Path | None = None,
+    changes: Mapping[str, Any] | None = None,
     report: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Evaluates a checkpoint of a run.
@@ -149,6 +150,7 @@ def evaluate_checkpoint(
       split: which split; None is the one that the run evaluates.
       model: used in place of the one that the config describes.
       per_class: a file for the values of single classes; None: they are not written.
+      changes: of the run's config, by dotted name; see `workdir.read_config`.
       report: takes messages for the user.
 
     Returns:
@@ -157,9 +159,10 @@ def evaluate_checkpoint(
       was selected by its score on "test".
 
     Raises:
-      UserError: no such run, checkpoint or split; or the task has no values of single classes.
+      UserError: no such run, checkpoint or split; a change that makes another experiment; or the
+        task has no values of single classes.
     """
-    config = read_config(workdir)
+    config = read_config(workdir, changes)
     if per_class is not None:
         per_class_lib.check_wanted(per_class, config.task)
     split = split or config.trainer.eval_split

@@ -198,7 +198,8 @@ def print_overview(parts: Parts, workdir: Workdir, eval_examples: int) -> None:
         f"data        {len(parts.train_source):,} examples to train on, "
         f"{eval_examples:,} in {trainer.eval_split}\n"
         f"training    {parts.num_steps:,} steps of {trainer.batch_size} examples "
-        f"({passes}), seed {trainer.seed}",
+        f"({passes}), seed {trainer.seed}"
+        + "".join(f"\nnote        {each}" for each in parts.notes),
         flush=True,
     )
 
@@ -228,8 +229,14 @@ def _placement(sharding: Any) -> str:
     return ", ".join("-" if not axis else " and ".join(axis) for axis in axes)
 
 
-def draw_run_curves(config: ExperimentConfig, workdir: Workdir) -> None:
-    """Draws the picture; a run that has come to its end does not fail for want of it."""
+def draw_run_curves(config: ExperimentConfig, workdir: Workdir, step: int) -> None:
+    """Draws the picture; a run that has come to its end does not fail for want of it.
+
+    Args:
+      config: the run's.
+      workdir: its work directory.
+      step: of the evaluation that is the result.
+    """
     from perceiver_jax.report.curves import draw_curves, training_loss_note
 
     try:
@@ -239,6 +246,7 @@ def draw_run_curves(config: ExperimentConfig, workdir: Workdir) -> None:
             title=config.name,
             headline=config.task.headline,
             train_note=training_loss_note(config.task),
+            result_step=step,
         )
     except UserError as error:
         print(f"no curves: {error}")
@@ -249,6 +257,7 @@ def write_run_report(workdir: Workdir) -> None:
     from perceiver_jax.report.write import report_at_end
 
     if jax.process_index() == 0:
+        print("writing     the report", flush=True)
         report_at_end(workdir.path)
 
 

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from perceiver_jax import config as config_lib
+from perceiver_jax.checkpoints.evaluations import read_metrics
 from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.data.loader import CorruptCount, Shard, eval_batches, train_batches
 from perceiver_jax.train import diverged, memory, per_class, writers
@@ -46,7 +47,7 @@ from perceiver_jax.train.log import (
 )
 from perceiver_jax.train.mesh import hand_over
 from perceiver_jax.train.meter import Meter
-from perceiver_jax.train.metrics import MetricsFile, read_metrics
+from perceiver_jax.train.metrics import MetricsFile
 from perceiver_jax.train.model_flops import devices_peak, step_flops
 from perceiver_jax.train.profiler import Profiler, annotated
 from perceiver_jax.train.progress import Progress, format_seconds
@@ -129,6 +130,7 @@ def _chosen_anew(
             # First, so that none is left of another result if this process is killed in between.
             workdir.report_path.unlink(missing_ok=True)
             per_class.choose(workdir, new["step"])
+            draw_run_curves(config, workdir, new["step"])
             workdir.write_final_metrics(new)
         return new, num_steps
 
@@ -181,7 +183,7 @@ def _train(
     restored = store.restore_latest(abstract)
     if restored is None:
         first_step = 0
-        state, origins = start_of_run(parts)
+        state, origins = start_of_run(parts, report=progress.message)
         # Only here: until now, all that can be wrong with a start has left nothing behind.
         workdir.record(config)
         if writes:
@@ -308,6 +310,8 @@ def _train(
             told = processes.agree(metrics_file.has(step, trainer.eval_split))[0]
             if eval_due(step) and not told:
                 evaluated = run_evaluation(state, step)
+            if step < num_steps and evaluated and votes.agreed is None:
+                progress.message("compiling   the training step")
             while step < num_steps and evaluated and votes.agreed is None:
                 profiler.before(step + 1, metrics)
                 with annotated(step + 1):
@@ -370,6 +374,6 @@ def _train(
         per_class.choose(workdir, final["step"])
     final = processes.agree(final)[0]
     if writes:
-        draw_run_curves(config, workdir)
+        draw_run_curves(config, workdir, final["step"])
     workdir.write_final_metrics(final)
     return final, first_step, num_steps

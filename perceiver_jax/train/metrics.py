@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from perceiver_jax.checkpoints.evaluations import read_metrics
 from perceiver_jax.checkpoints.failures import describe
 from perceiver_jax.errors import CheckpointError
 
@@ -155,21 +156,6 @@ class MetricsFile:
             f"{self.path} cannot be written: {failure.reason}. {failure.mend} Then run the same "
             "command again; it goes on from the newest checkpoint."
         )
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Returns the entries of a metrics file in order; lines that are no entries are left out."""
-    if not path.exists():
-        return []
-    entries = []
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # the process was killed while it wrote this line
-        if isinstance(entry, dict) and isinstance(entry.get("step"), int) and "split" in entry:
-            entries.append(entry)
-    return entries
 
 
 def _line(entry: Mapping[str, Any]) -> str:

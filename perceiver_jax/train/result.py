@@ -8,11 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from perceiver_jax.checkpoints.evaluations import (
+    best_steps,
+    ranking,
+    selected_step,
+    values_by_step,
+)
 from perceiver_jax.data.source import Source, ids_digest
 from perceiver_jax.errors import CheckpointError
 from perceiver_jax.train.config import ExperimentConfig, Select
-from perceiver_jax.train.metrics import read_metrics
-from perceiver_jax.train.retention import best_steps, ranking, values_by_step
 
 Entry = Mapping[str, Any]  # A line of metrics.jsonl.
 
@@ -122,13 +126,5 @@ def selected_checkpoint(
     Returns:
       None where none of them was evaluated, as while a run is young.
     """
-    by = ranking(config.trainer.keep, config.task.headline)
-    entries = read_metrics(workdir / "metrics.jsonl")
-    values = values_by_step(entries, config.trainer.eval_split, by.metric)
-    best, there = best_steps(values, values, by, 1), best_steps(steps, values, by, 1)
-    if there and best != there:
-        report(
-            f"The best evaluation, of step {best[0]}, has no checkpoint any more; step {there[0]} "
-            "is the best that has one."
-        )
-    return there[0] if there else None
+    trainer, by = config.trainer, ranking(config.trainer.keep, config.task.headline)
+    return selected_step(workdir / "metrics.jsonl", trainer.eval_split, by, steps, report)

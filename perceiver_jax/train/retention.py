@@ -6,71 +6,20 @@ do better ones. So it does not matter when and how often the rule is applied, an
 ends up with the same checkpoints as one that was not.
 """
 
-import dataclasses
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from perceiver_jax.errors import CheckpointError, ConfigError
+from perceiver_jax.checkpoints.evaluations import (
+    Ranking,
+    best_steps,
+    ranking,
+    read_metrics,
+    values_by_step,
+)
+from perceiver_jax.errors import CheckpointError
 from perceiver_jax.tasks.base import Headline
 from perceiver_jax.train.config import ExperimentConfig, KeepConfig
-from perceiver_jax.train.metrics import read_metrics
-
-
-@dataclasses.dataclass(frozen=True)
-class Ranking:
-    """What "best" means."""
-
-    metric: str  # Its name among the metrics of an evaluation.
-    higher_is_better: bool
-
-
-def ranking(keep: KeepConfig, headline: Headline) -> Ranking:
-    """Returns what "best" means for a rule and a task.
-
-    Raises:
-      ConfigError: the rule names a metric of which it is not known whether more is better.
-    """
-    metric = headline.metric if keep.metric is None else keep.metric
-    if keep.higher_is_better is not None:
-        return Ranking(metric, keep.higher_is_better)
-    if metric == headline.metric:
-        return Ranking(metric, headline.higher_is_better)
-    if metric == "loss":
-        return Ranking(metric, False)
-    raise ConfigError(
-        f"trainer.keep.metric={metric!r} is neither the task's headline ({headline.metric!r}) nor "
-        "the loss, so it is not known which of its values are the best. Set "
-        "--config.trainer.keep.higher_is_better=true, or false."
-    )
-
-
-def values_by_step(
-    entries: Iterable[Mapping[str, Any]], split: str, metric: str
-) -> dict[int, float]:
-    """Returns a metric of the evaluations in metrics.jsonl, by step; finite values only."""
-    return {
-        entry["step"]: entry[metric]
-        for entry in entries
-        if entry["split"] == split and math.isfinite(entry.get(metric, math.nan))
-    }
-
-
-def best_steps(
-    steps: Iterable[int], values: Mapping[int, float], ranking: Ranking, number: int
-) -> list[int]:
-    """Returns the best of `steps`, the best one first; of equals, the later one.
-
-    Args:
-      steps: the candidates; those without a value are none.
-      values: the metric by step.
-      ranking: what "best" means.
-      number: how many at most.
-    """
-    sign = 1 if ranking.higher_is_better else -1
-    candidates = [step for step in steps if step in values]
-    return sorted(candidates, key=lambda step: (sign * values[step], step), reverse=True)[:number]
 
 
 def kept_steps(
@@ -127,7 +76,7 @@ class Retention:
           split: the split that is evaluated.
 
         Raises:
-          ConfigError: see `ranking`.
+          ConfigError: see `checkpoints.evaluations.ranking`.
         """
         self._keep = keep
         self._split = split

@@ -1,6 +1,7 @@
 """The work directory of a run: whose it is, that one process uses it, and what it holds.
 
 config.json           the experiment
+class_names.json      what the data call their classes, if they have names
 initial_weights.json  where the values came from that it started with
 metrics.jsonl         a line for each logged step and each evaluation
 per_class/            what each evaluation found of single classes, for tasks that tell
@@ -25,7 +26,9 @@ from typing import Any, TextIO
 from perceiver_jax import config as config_lib
 from perceiver_jax.checkpoints.anchor import Anchor
 from perceiver_jax.checkpoints.failures import describe
+from perceiver_jax.checkpoints.load import CLASS_NAMES
 from perceiver_jax.checkpoints.processes import ALONE, Processes, first_given
+from perceiver_jax.data.shown import NamesClasses
 from perceiver_jax.errors import CheckpointError, ConfigError, UserError
 from perceiver_jax.train.config import ExperimentConfig, changes_trajectory
 
@@ -177,7 +180,7 @@ class Workdir:
             )
 
     def record(self, config: ExperimentConfig) -> None:
-        """Writes config.json, which makes this the directory of a run.
+        """Writes config.json, which makes this the directory of a run, and the classes' names.
 
         Once a run can start, and before anything else is written: a start that fails, for want of
         its data or with numbers that do not fit, leaves nothing that looks like a run.
@@ -193,11 +196,21 @@ class Workdir:
             if self._processes.primary:
                 self.check()
                 write_json(self.config_path, config_lib.to_dict(config))
+                self._record_class_names(config)
         except UserError as error:
             refusal = error
         told = first_given(self._processes.agree(None if refusal is None else str(refusal)))
         if told is not None:
             raise refusal or CheckpointError(f"Another process of this run was refused: {told}")
+
+    def _record_class_names(self, config: ExperimentConfig) -> None:
+        """Keeps the names with the run: who loads its weights may not have its data."""
+        try:
+            names = list(config.data.class_names()) if isinstance(config.data, NamesClasses) else []
+        except UserError:  # A complete run does without its data, and has the names already.
+            return
+        if names:
+            write_json(self.path / CLASS_NAMES, {"class_names": names})
 
     def _holds_results(self) -> bool:
         """Says whether a run got as far as to leave something that is worth keeping."""
@@ -252,12 +265,20 @@ class Workdir:
             self._anchor = None
 
 
-def read_config(path: str | os.PathLike[str]) -> ExperimentConfig:
+def read_config(
+    path: str | os.PathLike[str], changes: Mapping[str, Any] | None = None
+) -> ExperimentConfig:
     """Returns the experiment that a work directory belongs to.
+
+    Args:
+      path: the directory.
+      changes: of fields that change nothing of what is learned, by dotted name, such as of
+        "data.points.data_dir" where the data have moved; they are not written.
 
     Raises:
       CheckpointError: there is no run in this directory.
-      ConfigError: the config was written by another version, or by hand, and does not fit.
+      ConfigError: the config was written by another version, or by hand, and does not fit; or a
+        change would make another experiment of it.
     """
     file = Path(path) / "config.json"
     if not file.exists():
@@ -271,7 +292,25 @@ def read_config(path: str | os.PathLike[str]) -> ExperimentConfig:
         raise ConfigError(f"{file} cannot be read as a config: {error}") from error
     if not isinstance(config, ExperimentConfig):
         raise ConfigError(f"{file} holds a {type(config).__name__}, not an ExperimentConfig.")
-    return config
+    return _changed(config, changes) if changes else config
+
+
+def _changed(config: ExperimentConfig, changes: Mapping[str, Any]) -> ExperimentConfig:
+    """Returns a run's config with changes that it allows.
+
+    Raises:
+      ConfigError: there is no such field, or it is part of what was learned.
+    """
+    changed = config_lib.override(config, changes)
+    for path, before, now in config_lib.diff(config, changed):
+        if changes_trajectory(path):
+            raise ConfigError(
+                f"config.{path} is {_short(before)} in this run, and {_short(now)} would be "
+                "another experiment. Of a run, only that can be changed which changes nothing of "
+                "what is learned, such as where its data are (--config.data.points.data_dir, "
+                "data.images.data_dir, data.images.path)."
+            )
+    return changed
 
 
 def _check_same(config: ExperimentConfig, processes: Processes) -> None:

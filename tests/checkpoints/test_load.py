@@ -22,7 +22,7 @@ from perceiver_jax.data.images.folder import FolderConfig
 from perceiver_jax.data.synthetic import ArrayConfig, SyntheticConfig
 from perceiver_jax.errors import CheckpointError, ModelError
 from perceiver_jax.tasks import ClassificationConfig
-from perceiver_jax.train.config import ConstantCosine, ExperimentConfig, TrainerConfig
+from perceiver_jax.train.config import ConstantCosine, ExperimentConfig, KeepConfig, TrainerConfig
 from perceiver_jax.zoo.recognise import Undetermined
 from tests import golden_cases, released_settings, tiny_models
 from tests.random_params import model_params
@@ -167,6 +167,7 @@ def test_a_work_directory(tmp_path):
     newest = perceiver_jax.load_checkpoint(tmp_path / "run")
     assert newest.config == config
     assert_trees_equal(newest.params, _times(2, params))
+    _check_selected(tmp_path / "run", config, {5: _times(1, params), 10: _times(2, params)})
     first = perceiver_jax.load_checkpoint(tmp_path / "run" / "checkpoints" / "5")
     assert_trees_equal(first.params, params)
     # Where the run averages its weights, the averages are what one gets.
@@ -180,8 +181,34 @@ def test_a_work_directory(tmp_path):
     lines: list[str] = []
     older = perceiver_jax.load_checkpoint(tmp_path / "run", report=lines.append)
     assert_trees_equal(older.params, params)
-    assert len(lines) == 1 and "Checkpoint 10 is damaged" in lines[0]
+    assert len(lines) == 2 and "Checkpoint 10 is damaged" in lines[0]
     assert "Falling back to checkpoint 5" in lines[0]
+    assert lines[1] == f"{tmp_path / 'run'}: the checkpoint of step 5, the newest"
+
+
+def _check_selected(run, model, expected):
+    """What stands for a run is the checkpoint of its result, as for `evaluate`."""
+    entries = [
+        {"step": step, "split": "test", "loss": loss} for step, loss in ((5, 1.0), (10, 2.0))
+    ]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in entries))
+    experiment = ExperimentConfig(
+        name="run",
+        model=model,
+        task=ClassificationConfig(num_classes=3, top_k=None),
+        data=DigitsConfig(),
+        trainer=TrainerConfig(
+            num_steps=10, eval_every=5, checkpoint_every=5, keep=KeepConfig(metric="loss")
+        ),
+    )
+    for select, step, how in (("last", 10, "the newest"), ("test", 5, "selected by test score")):
+        config = config_lib.override(experiment, {"evaluation.select": select})
+        (run / "config.json").write_text(json.dumps(config_lib.to_dict(config)))
+        lines = []
+        found = perceiver_jax.load_checkpoint(run, report=lines.append)
+        assert_trees_equal(found.params, expected[step])
+        assert lines == [f"{run}: the checkpoint of step {step}, {how}"]
+    (run / "config.json").unlink()
 
 
 @pytest.mark.parametrize(
@@ -253,6 +280,12 @@ def test_a_work_directory_has_the_class_names_of_its_data(tmp_path):
     assert names(task=ClassificationConfig(num_classes=4, top_k=None)) is None
     images = FolderConfig(path=str(tmp_path / "gone"))
     assert names(data=ImagesConfig(images=images)) is None
+    # What a run has noted itself is there wherever its data are.
+    noted = tmp_path / load.CLASS_NAMES
+    for text, expected in (('{"class_names": ["a", "b", "c"]}', ("a", "b", "c")), ("[1]", None)):
+        noted.write_text(text)
+        assert names(data=ImagesConfig(images=images)) == expected
+    noted.unlink()
     assert names(data=SyntheticConfig(arrays={"image": ArrayConfig(shape=(8, 8, 1))})) is None
     (tmp_path / "config.json").write_text("{")
     assert load.class_names(tmp_path) is None

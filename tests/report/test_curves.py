@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,6 +52,54 @@ def test_low_values_fill_their_panel(tmp_path: Path) -> None:
     rows = np.flatnonzero(orange.any(axis=1))
     # The values of steps 5 to 35, of a panel that takes some 0.6 of the picture's height.
     assert np.ptp(rows[rows > 0.12 * len(picture)]) > 0.3 * len(picture)
+
+
+@pytest.mark.parametrize(
+    ("losses", "scale", "labelled"),
+    [((1.9, 1.2, 0.7), "linear", 4), ((2.0, 0.9, 0.3), "log", 3), ((2.0, 0.5, 0.0), "linear", 4)],
+)
+def test_the_axis_of_the_loss_has_numbers(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    losses: tuple[float, ...],
+    scale: str,
+    labelled: int,
+) -> None:
+    from matplotlib.figure import Figure
+
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def savefig(figure: Figure, *arguments: Any, **options: Any) -> None:
+        figures.append(figure)
+        save(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    steps = enumerate(losses, start=1)
+    _draw(tmp_path, [{"step": step, "split": "train", "loss": loss} for step, loss in steps])
+    axes = figures[0].axes[0]
+    low, high = axes.get_ylim()
+    ticks = [*axes.yaxis.get_major_ticks(), *axes.yaxis.get_minor_ticks()]
+    shown = [each for each in ticks if each.label1.get_text() and low <= each.get_loc() <= high]
+    assert axes.get_yscale() == scale and len(shown) >= labelled
+
+
+def test_the_result_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.axes import Axes
+
+    titles: list[str] = []
+
+    def title(axes: Axes, text: str, *, loc: str, **_: Any) -> None:
+        if loc == "right":
+            titles.append(text)
+
+    monkeypatch.setattr(Axes, "set_title", title)
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text("".join(json.dumps(entry) + "\n" for entry in _entries(10)))
+    headline = Headline("top_1", "accuracy")
+    for step in (None, 10, 5):
+        draw_curves(metrics, tmp_path / "p", title="t", headline=headline, result_step=step)
+    assert titles == ["test 90.00%", "test 90.00%", "test 80.00% at step 5"]
 
 
 def test_running_mean() -> None:

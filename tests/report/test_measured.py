@@ -8,9 +8,14 @@ from typing import Any
 import pytest
 
 from perceiver_jax import config as config_lib
+from perceiver_jax.data.images.config import ImagesConfig
+from perceiver_jax.data.images.folder import FolderConfig
+from perceiver_jax.data.images.tfds import TfdsConfig
+from perceiver_jax.data.points.config import PointCloudsConfig
+from perceiver_jax.data.points.modelnet import ModelNetConfig
 from perceiver_jax.errors import CheckpointError
 from perceiver_jax.report import measured
-from perceiver_jax.report.paper_results import ResultRow, ResultTable
+from perceiver_jax.report.paper_results import IMAGENET, MODELNET40, ResultRow, ResultTable
 from perceiver_jax.train.config import ExperimentConfig, Lamb, Steps
 from perceiver_jax.train.paper import Difference, PaperResult
 from tests.report.runs import experiment
@@ -217,6 +222,45 @@ def test_runs_of_no_row_are_listed_apart(tmp_path: Path) -> None:
         (0.5, "top_1", ("in no paper",)),
         (0.5, "top_1", ("C (P, Table 1) is no row of these tables",)),
     ]
+
+
+def test_a_run_on_another_set_is_of_no_row(tmp_path: Path) -> None:
+    """By the name of its set; folders have none."""
+    table = dataclasses.replace(SMALL, data_set="modelnet40")
+    remarks = {}
+    for name, data in {
+        "same": PointCloudsConfig(),
+        "version": PointCloudsConfig(points=ModelNetConfig(name="modelnet40:1.0.0")),
+        "furniture": PointCloudsConfig(points=ModelNetConfig(name="furniture")),
+        "imagenette": ImagesConfig(images=TfdsConfig(name="imagenette/full-size")),
+        "folder": ImagesConfig(images=FolderConfig(path="photos")),
+    }.items():
+        workdir = write_run(tmp_path / name, config=experiment(paper=paper(), data=data))
+        comparison = measured.compare([table], [workdir])
+        remarks[name] = [each.remarks for each in comparison.elsewhere]
+        assert bool(groups_of(comparison)) == (not comparison.elsewhere)
+    assert remarks == {
+        "same": [],
+        "version": [],
+        "furniture": [("on 'furniture', not 'modelnet40'",)],
+        "imagenette": [("on 'imagenette/full-size', not 'modelnet40'",)],
+        "folder": [],
+    }
+    assert {each.data_set for each in IMAGENET} == {ImagesConfig().images.name}
+    assert {each.data_set for each in MODELNET40} == {ModelNetConfig().name}
+
+
+def test_where_data_lie_is_no_change(tmp_path: Path) -> None:
+    """But two folders may be two data sets, as nothing else names them."""
+    for name, data in {
+        "a": PointCloudsConfig(points=ModelNetConfig(data_dir="a")),
+        "b": PointCloudsConfig(points=ModelNetConfig(data_dir="b")),
+        "c": ImagesConfig(images=FolderConfig(path="c")),
+        "d": ImagesConfig(images=FolderConfig(path="d")),
+    }.items():
+        write_run(tmp_path / name, config=experiment(paper=paper(), data=data))
+    comparison = measured.compare(TABLES, [tmp_path / name for name in "abcd"])
+    assert [len(group.measurements) for group in groups_of(comparison)] == [2, 1, 1]
 
 
 def test_damaged_records_do_not_hide_the_others(tmp_path: Path) -> None:

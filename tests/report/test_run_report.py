@@ -281,7 +281,7 @@ def test_without_optional_methods_and_packages(
     def with_config(**changes: Any) -> Element:
         config = dataclasses.replace(run.config, **changes)
         changed = dataclasses.replace(run, config=config)
-        monkeypatch.setattr(write, "read_run", lambda _: changed)
+        monkeypatch.setattr(write, "read_run", lambda *_, **__: changed)
         return _report(perceiver_run, tmp_path / "p.html")
 
     found = with_config(data=_PlainData())
@@ -337,7 +337,7 @@ def test_runs_that_are_none(tmp_path: Path, perceiver_run: Path) -> None:
 def test_an_ended_run_does_not_fail_for_want_of_a_report(
     copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise RuntimeError("nobody knows why")
 
     (copied / "report.html").unlink()

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from perceiver_jax.train.metrics import MetricsFile, read_metrics
+from perceiver_jax.checkpoints.evaluations import read_metrics
+from perceiver_jax.train.metrics import MetricsFile
 
 
 def test_entries_after_the_restored_step_are_dropped(tmp_path: Path) -> None:

@@ -22,9 +22,14 @@ BY_TEST = {**CHANGES, "evaluation__select": "test"}
 
 
 @pytest.fixture(autouse=True)
-def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves the picture out: it takes longer than the training."""
-    monkeypatch.setattr("perceiver_jax.report.curves.draw_curves", lambda *_, **__: None)
+def pictures(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Leaves the picture out: it takes longer than the training. The steps that it would mark."""
+    marked: list[int] = []
+    monkeypatch.setattr(
+        "perceiver_jax.report.curves.draw_curves",
+        lambda *_, result_step, **__: marked.append(result_step),
+    )
+    return marked
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +74,9 @@ def test_the_choice() -> None:
 
 @pytest.mark.core
 def test_a_complete_run_gets_another_result_without_training(
-    tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str], pictures: list[int]
 ) -> None:
+    pictures.clear()
     workdir = shutil.copytree(whole, tmp_path / "run")
     losses = _losses(whole)
     best = min(losses, key=lambda step: losses[step])
@@ -105,6 +111,7 @@ def test_a_complete_run_gets_another_result_without_training(
         whole / "final_metrics.json"
     ).read_bytes()
     assert (workdir / "metrics.jsonl").read_bytes() == saved
+    assert pictures == [best, 20]  # Drawn anew after each change.
     assert evaluate_checkpoint(workdir, model=MLP())["select"] == "last"
     assert not read_run(workdir).is_selected
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from perceiver_jax import config as config_lib
+from perceiver_jax.checkpoints.evaluations import read_metrics
 from perceiver_jax.checkpoints.load import load_checkpoint
 from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.diverged import replay
 from perceiver_jax.train.loop import train
-from perceiver_jax.train.metrics import read_metrics
 from tests.compiling import QUICK
 from tests.train.equivalent import assert_equal, experiment, five_steps
 from tests.train.jobs_training import run_of
@@ -60,7 +60,8 @@ def test_a_signal_to_one_stops_both_and_one_process_goes_on(
     assert store.steps() == [4, 6]
     store.close()
     assert sorted(path.name for path in workdir.iterdir() if path.name != ".lock") == [
-        "checkpoints", "config.json", "environment.jsonl", "initial_weights.json", "metrics.jsonl",
+        "checkpoints", "class_names.json", "config.json", "environment.jsonl",
+        "initial_weights.json", "metrics.jsonl",
     ]  # fmt: skip
 
     # One process, one device: the same examples in the same order, so the same curve.

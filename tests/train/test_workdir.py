@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from perceiver_jax import config as config_lib
+from perceiver_jax.checkpoints.evaluations import read_metrics
 from perceiver_jax.checkpoints.processes import GivenProcesses
 from perceiver_jax.errors import CheckpointError, ConfigError
-from perceiver_jax.train.metrics import MetricsFile, read_metrics
+from perceiver_jax.train.metrics import MetricsFile
 from perceiver_jax.train.workdir import Workdir, write_json
 from tests.checkpoints.several import together
 from tests.train.fake import experiment

@@ -12,7 +12,7 @@ from perceiver_jax.report.markup import Markup, element, join, note
 from perceiver_jax.report.numbers import compact
 from perceiver_jax.report.page import NotShown, Section
 from perceiver_jax.report.run_record import Run
-from perceiver_jax.report.sections.lines import smoothed
+from perceiver_jax.report.sections.lines import FEW, smoothed
 
 TITLE = "Curves"
 
@@ -47,7 +47,12 @@ def render(context: Context) -> Section:
     body = [element("div", *charts, style_class="pair")]
     if several:
         body.insert(0, legend([each for each in values if each.style != "faint"], shared=True))
-        body.append(note("Lines with dots are evaluations, thin lines means of training steps."))
+        body.append(
+            note(
+                "Lines with dots are evaluations, thin lines the logged training steps: of more "
+                f"than {FEW} their running mean."
+            )
+        )
     return Section(TITLE, join(body))
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from perceiver_jax.report.charts import Series
 from perceiver_jax.report.curves import running_mean
 
-_FEW = 60  # Values that can be told apart without a mean.
+FEW = 60  # Values that can be told apart without a mean.
 _SHARE = 40  # A mean is over one in so many of the values.
 
 
@@ -23,7 +23,7 @@ def smoothed(
     """
     finite = np.isfinite(values)
     steps, values = steps[finite], values[finite]
-    if len(values) <= _FEW:
+    if len(values) <= FEW:
         return [Series(label, steps, values, colour)]
     mean = Series(label, steps, running_mean(values, len(values) // _SHARE), colour)
     return [Series("", steps, values, colour, "faint"), mean] if behind else [mean]
