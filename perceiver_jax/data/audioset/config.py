@@ -26,6 +26,7 @@ from perceiver_jax.data.audioset.clip_times import (
     spread_clips,
 )
 from perceiver_jax.data.audioset.mel import MelSpectrogram
+from perceiver_jax.data.audioset.sound_changes import SoundChanges
 from perceiver_jax.data.audioset.spec_augment import SpecAugment
 from perceiver_jax.data.audioset.video import VideoConfig
 from perceiver_jax.data.media.sound import to_float
@@ -61,6 +62,7 @@ class AudiosetConfig:
     num_frames: int = 32  # Length of a clip, at 25 frames a second.
     eval_clips: int | None = 16  # Of a recording; None: one from its middle, without the axis.
     spec_augment: SpecAugment | None = None  # Of training spectrograms; None: not.
+    sound_changes: SoundChanges | None = None  # Of training sound without video; None: not.
     drop_video: float = 0.0  # How often a training example has no video, if it has sound.
     drop_audio: float = 0.0  # The same of sound, if it has video.
 
@@ -87,6 +89,11 @@ class AudiosetConfig:
                 "data.spec_augment covers parts of a spectrogram, and data.audio has none. Give "
                 "--config.data.spec_augment=none."
             )
+        if self.sound_changes is not None and (self.audio is None or self.video is not None):
+            raise ConfigError(
+                "data.sound_changes moves sound, which must stay with its frames where there is "
+                "video, and needs data.audio. Give --config.data.sound_changes=none."
+            )
 
     def make_source(self, split: str) -> "EvaluatedRecordings":
         """Opens a split as it is evaluated.
@@ -111,7 +118,7 @@ class AudiosetConfig:
         drops_video, drops_audio = rng.random(2) < (self.drop_video, self.drop_audio)
         streams: dict[str, np.ndarray] = {}
         if self.audio is not None:
-            sound = None if drops_audio else self._sound(example, clip)
+            sound = None if drops_audio else self._training_sound(example, clip, rng)
             if self.spec_augment is not None and sound is not None:
                 sound = self.spec_augment(sound[..., 0], rng)[..., None]
             streams["audio"] = self._silence() if sound is None else sound
@@ -193,7 +200,18 @@ class AudiosetConfig:
         """The sound of a clip, [samples, 1] or [frames, bands, 1]; None where there is no track."""
         if "audio" not in example:
             return None
-        samples = to_float(clip.cut_sound(example["audio"]))
+        return self._read(to_float(clip.cut_sound(example["audio"])))
+
+    def _training_sound(
+        self, example: Example, clip: Clip, rng: np.random.Generator
+    ) -> np.ndarray | None:
+        """The same, changed at random."""
+        if self.sound_changes is None or "audio" not in example:
+            return self._sound(example, clip)
+        first = clip.first * SAMPLES_PER_FRAME
+        return self._read(self.sound_changes(example["audio"], first, clip.num_samples, rng))
+
+    def _read(self, samples: np.ndarray) -> np.ndarray:  # [n] -> [n, 1] or [frames, bands, 1]
         if isinstance(self.audio, MelSpectrogram):
             return self.audio(samples)[..., None]
         return samples[..., None]
