@@ -58,7 +58,7 @@ def test_the_papers_table(perceiver_run: Path, conv_run: Path) -> None:
         ([], "Give the work directory of a run, or several to compare them"),
         (["--workdir=nowhere"], "nowhere is no work directory of a run"),
         (["--workdir=x", "y"], "Unexpected argument 'y'"),
-        (["--paper_table=modelnet"], "imagenet, modelnet40. Write --paper_table=modelnet40."),
+        (["--paper_table=modelnet"], "modelnet40, audioset. Write --paper_table=modelnet40."),
         (["--workdirs=x,y", "--config.name=z"], "--config.name goes with a single --workdir only"),
         (["--paper_table=imagenet", "--workdirs=nowhere"], "There is no directory 'nowhere'"),
         (["--paper_table=imagenet", "--out=x.html"], "--out does not go with --paper_table"),
