@@ -13,8 +13,6 @@ import jax
 import jaxlib
 
 _FLAG = "xla_cpu_use_fusion_emitters"
-
-
 _HAS_BOTH = jaxlib.__version__.startswith("0.10.")  # 0.12 has not; 0.11 was not looked at.
 _AS_USERS_DO = os.environ.get("DEFAULT_COMPILER") == "1"
 XLA_FLAGS = f"--{_FLAG}=false" if _HAS_BOTH and not _AS_USERS_DO else ""
