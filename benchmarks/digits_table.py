@@ -6,62 +6,49 @@ Prints a Markdown table of test accuracies. Runs that a workdir already holds ar
 it can be stopped and started again.
 """
 
-import dataclasses
-import pathlib
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from absl import flags
-
-from perceiver_jax import config as config_lib
-from perceiver_jax.errors import ConfigError, run_main
+from benchmarks import many_seeds
+from perceiver_jax.errors import run_main
 from perceiver_jax.train.interrupt import Interrupted
-from perceiver_jax.train.loop import train
 
 _EXPERIMENT = "experiments/digits.py"
 _VARIANTS = ("fourier", "permuted", "learned", "perceiver", "conv", "conv_permuted")
 
-_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds, separated by commas.")
-_CHOSEN = flags.DEFINE_list("variants", list(_VARIANTS), "Variants, separated by commas.")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/digits_table", "Where the runs' workdirs go.")
 
-
-def measure(variant: str, seeds: list[int], workdir: pathlib.Path) -> dict[str, float]:
-    """Trains a variant with each seed.
+def summary(finals: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Sums up the runs of a variant.
 
     Returns:
       Mean, spread (standard deviation over seeds) and minimum of the test accuracies, and the
       number of parameters.
     """
-    accuracies, num_params = [], 0
-    for seed in seeds:
-        config = config_lib.load_experiment(f"{_EXPERIMENT}:{variant}")
-        config = dataclasses.replace(config, trainer=dataclasses.replace(config.trainer, seed=seed))
-        final = train(config, workdir / f"{variant}_seed{seed}")
-        accuracies.append(final["top_1"])
-        num_params = final["num_params"]
+    accuracies = [final["top_1"] for final in finals]
     return {
-        "params": num_params,
+        "params": finals[0]["num_params"],
         "mean": statistics.mean(accuracies),
         "spread": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
         "lowest": min(accuracies),
     }
 
 
+def define_flags() -> None:
+    """Defines the flags; here and not on import, so that importing this file changes nothing."""
+    many_seeds.define_flags(_VARIANTS, "runs/digits_table")
+
+
 def main(argv: Sequence[str]) -> int:
-    if len(argv) > 1:
-        raise ConfigError(f"unexpected arguments: {' '.join(argv[1:])}")
+    """Entry point; `argv` is what absl left of the command line."""
+    configs, seeds, workdir = many_seeds.chosen(argv, _EXPERIMENT)
     try:
-        seeds = [int(seed) for seed in _SEEDS.value]
-    except ValueError:
-        raise ConfigError(f"--seeds={','.join(_SEEDS.value)} must be whole numbers.") from None
-    workdir = pathlib.Path(_WORKDIR.value)
-    try:
-        rows = {variant: measure(variant, seeds, workdir) for variant in _CHOSEN.value}
+        found = many_seeds.train_each(configs, seeds, workdir)
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
         return stopped.exit_code
+    rows = {variant: summary(finals) for variant, finals in found.items()}
 
     print(f"\n| variant | parameters | test accuracy, mean of {len(seeds)} | spread | lowest |")
     print("| --- | ---: | ---: | ---: | ---: |")
@@ -74,4 +61,5 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    define_flags()
     run_main(main)

@@ -14,18 +14,16 @@ import pathlib
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from absl import flags
 
+from benchmarks import many_seeds
 from perceiver_jax import config as config_lib
 from perceiver_jax.data.source import Source
-from perceiver_jax.errors import ConfigError, require, run_main
+from perceiver_jax.errors import require, run_main
 from perceiver_jax.report import tables
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.interrupt import Interrupted
-from perceiver_jax.train.loop import train
 
 EXPERIMENT = "experiments/furniture.py"
 VARIANTS = ("perceiver",)
@@ -120,16 +118,10 @@ def measure(
     Returns:
       The rows, by name of the experiment.
     """
-    rows = {}
-    for name, config in configs.items():
-        finals: list[Mapping[str, Any]] = [
-            train(
-                config_lib.override(config, {"trainer.seed": seed}), workdir / f"{name}_seed{seed}"
-            )
-            for seed in seeds
-        ]
-        rows[name] = Row(finals[0]["num_params"], tuple(final["top_1"] for final in finals))
-    return rows
+    return {
+        name: Row(finals[0]["num_params"], tuple(final["top_1"] for final in finals))
+        for name, finals in many_seeds.train_each(configs, seeds, workdir).items()
+    }
 
 
 def render(rows: Mapping[str, Row], seeds: int) -> str:
@@ -161,27 +153,15 @@ def describe(train_set: Clouds, test_set: Clouds, class_names: Sequence[str]) ->
 
 def define_flags() -> None:
     """Defines the flags; here and not on import, so that tests may import this file."""
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds, separated by commas.")
-    flags.DEFINE_list("variants", list(VARIANTS), "Variants, separated by commas.")
-    flags.DEFINE_string("workdir", "runs/furniture_table", "Where the runs' workdirs go.")
+    many_seeds.define_flags(VARIANTS, "runs/furniture_table")
 
 
 def main(argv: Sequence[str]) -> int:
     """Entry point; `argv` is what absl left of the command line."""
-    given = flags.FLAGS
-    if len(argv) > 1:
-        raise ConfigError(f"unexpected arguments: {' '.join(argv[1:])}")
-    try:
-        seeds = [int(seed) for seed in given.seeds]
-    except ValueError:
-        raise ConfigError(f"--seeds={','.join(given.seeds)} must be whole numbers.") from None
-    if not seeds or not given.variants:
-        raise ConfigError("--seeds and --variants must each name at least one.")
-    configs = {name: config_lib.load_experiment(f"{EXPERIMENT}:{name}") for name in given.variants}
-    data = config_lib.override(configs[given.variants[0]].data, {"num_points": NUM_POINTS})
+    configs, seeds, workdir = many_seeds.chosen(argv, EXPERIMENT)
+    data = config_lib.override(next(iter(configs.values())).data, {"num_points": NUM_POINTS})
     train_set, test_set = (Clouds.of(data.make_source(split)) for split in ("train", "test"))
     rows = {"random forest": forest(train_set, test_set, seeds)}
-    workdir = pathlib.Path(given.workdir)
     try:
         found = measure(configs, seeds, workdir)
     except Interrupted as stopped:
@@ -190,7 +170,8 @@ def main(argv: Sequence[str]) -> int:
     rows |= {f"`{name}`": row for name, row in found.items()}
     print(f"\n{describe(train_set, test_set, data.class_names())}\n")
     print(render(rows, len(seeds)))
-    print(f"\nCurves and reports: {workdir}/{{{','.join(found)}}}_seed{{{','.join(given.seeds)}}}.")
+    runs = f"{{{','.join(found)}}}_seed{{{','.join(map(str, seeds))}}}"
+    print(f"\nCurves and reports: {workdir}/{runs}.")
     return 0
 
 

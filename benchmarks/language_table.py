@@ -15,21 +15,18 @@ import pathlib
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from absl import flags
 
-from perceiver_jax import config as config_lib
+from benchmarks import many_seeds
 from perceiver_jax.data.audioset.audioset import Recordings, RecordingsConfig
 from perceiver_jax.data.audioset.mel import MelSpectrogram
 from perceiver_jax.data.media.sound import to_float
-from perceiver_jax.errors import ConfigError, require, run_main
+from perceiver_jax.errors import require, run_main
 from perceiver_jax.report import tables
 from perceiver_jax.tasks.average_precision import Ranking
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.interrupt import Interrupted
-from perceiver_jax.train.loop import train
 
 EXPERIMENT = "experiments/languages.py"
 VARIANTS = ("audio_mel", "audio_raw")
@@ -114,20 +111,14 @@ def measure(
     Returns:
       The rows, by name of the experiment.
     """
-    rows = {}
-    for name, config in configs.items():
-        finals: list[Mapping[str, Any]] = [
-            train(
-                config_lib.override(config, {"trainer.seed": seed}), workdir / f"{name}_seed{seed}"
-            )
-            for seed in seeds
-        ]
-        rows[name] = Row(
+    return {
+        name: Row(
             finals[0]["num_params"],
             tuple(final["mean_average_precision"] for final in finals),
             tuple(final["precision_at_1"] for final in finals),
         )
-    return rows
+        for name, finals in many_seeds.train_each(configs, seeds, workdir).items()
+    }
 
 
 def render(rows: Mapping[str, Row], seeds: int) -> str:
@@ -162,28 +153,16 @@ def describe(train_set: Sounds, test_set: Sounds, class_names: Sequence[str]) ->
 
 def define_flags() -> None:
     """Defines the flags; here and not on import, so that tests may import this file."""
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds, separated by commas.")
-    flags.DEFINE_list("variants", list(VARIANTS), "Variants, separated by commas.")
-    flags.DEFINE_string("workdir", "runs/language_table", "Where the runs' workdirs go.")
+    many_seeds.define_flags(VARIANTS, "runs/language_table")
 
 
 def main(argv: Sequence[str]) -> int:
     """Entry point; `argv` is what absl left of the command line."""
-    given = flags.FLAGS
-    if len(argv) > 1:
-        raise ConfigError(f"unexpected arguments: {' '.join(argv[1:])}")
-    try:
-        seeds = [int(seed) for seed in given.seeds]
-    except ValueError:
-        raise ConfigError(f"--seeds={','.join(given.seeds)} must be whole numbers.") from None
-    if not seeds or not given.variants:
-        raise ConfigError("--seeds and --variants must each name at least one.")
-    configs = {name: config_lib.load_experiment(f"{EXPERIMENT}:{name}") for name in given.variants}
-    recordings: RecordingsConfig = configs[given.variants[0]].data.recordings
+    configs, seeds, workdir = many_seeds.chosen(argv, EXPERIMENT)
+    recordings: RecordingsConfig = next(iter(configs.values())).data.recordings
     splits = [recordings.open(split) for split in ("train", "test")]
     train_set, test_set = (Sounds.of(split) for split in splits)
     rows = {"random forest": forest(train_set, test_set, seeds)}
-    workdir = pathlib.Path(given.workdir)
     try:
         found = measure(configs, seeds, workdir)
     except Interrupted as stopped:
@@ -192,7 +171,8 @@ def main(argv: Sequence[str]) -> int:
     rows |= {f"`{name}`": row for name, row in found.items()}
     print(f"\n{describe(train_set, test_set, splits[1].class_names)}\n")
     print(render(rows, len(seeds)))
-    print(f"\nCurves and reports: {workdir}/{{{','.join(found)}}}_seed{{{','.join(given.seeds)}}}.")
+    runs = f"{{{','.join(found)}}}_seed{{{','.join(map(str, seeds))}}}"
+    print(f"\nCurves and reports: {workdir}/{runs}.")
     return 0
 
 

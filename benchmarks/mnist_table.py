@@ -18,16 +18,15 @@ from collections.abc import Mapping, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
 import perceiver_jax
+from benchmarks import many_seeds
 from perceiver_jax import config as config_lib
 from perceiver_jax.data.images import mnist
-from perceiver_jax.errors import ConfigError, run_main
+from perceiver_jax.errors import run_main
 from perceiver_jax.report import tables
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.interrupt import Interrupted
-from perceiver_jax.train.loop import train
 
 EXPERIMENT = "experiments/mnist.py"
 VARIANTS = ("mnist", "mnist_permuted", "mnist_resnet", "mnist_resnet_permuted")
@@ -55,16 +54,10 @@ def measure(
     Returns:
       The rows, by name of the experiment.
     """
-    rows = {}
-    for name, config in configs.items():
-        finals = [
-            train(
-                config_lib.override(config, {"trainer.seed": seed}), workdir / f"{name}_seed{seed}"
-            )
-            for seed in seeds
-        ]
-        rows[name] = Row(finals[0]["num_params"], tuple(final["top_1"] for final in finals))
-    return rows
+    return {
+        name: Row(finals[0]["num_params"], tuple(final["top_1"] for final in finals))
+        for name, finals in many_seeds.train_each(configs, seeds, workdir).items()
+    }
 
 
 def neighbours(
@@ -135,28 +128,17 @@ def render(rows: Mapping[str, Row], accuracies: Mapping[int, float], seeds: int)
 
 def define_flags() -> None:
     """Defines the flags; here and not on import, so that tests may import this file."""
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds, separated by commas.")
-    flags.DEFINE_list("variants", list(VARIANTS), "Variants, separated by commas.")
-    flags.DEFINE_string("workdir", "runs/mnist_table", "Where the runs' workdirs go.")
+    many_seeds.define_flags(VARIANTS, "runs/mnist_table")
 
 
 def main(argv: Sequence[str]) -> int:
     """Entry point; `argv` is what absl left of the command line."""
-    given = flags.FLAGS
-    if len(argv) > 1:
-        raise ConfigError(f"unexpected arguments: {' '.join(argv[1:])}")
-    try:
-        seeds = [int(seed) for seed in given.seeds]
-    except ValueError:
-        raise ConfigError(f"--seeds={','.join(given.seeds)} must be whole numbers.") from None
-    if not seeds or not given.variants:
-        raise ConfigError("--seeds and --variants must each name at least one.")
-    configs = {name: config_lib.load_experiment(f"{EXPERIMENT}:{name}") for name in given.variants}
+    configs, seeds, workdir = many_seeds.chosen(argv, EXPERIMENT)
     accuracies = neighbours(mnist.pixels("train"), mnist.pixels("test"))
     raw, permuted = (config_lib.load_experiment(f"{EXPERIMENT}:{name}") for name in VARIANTS[:2])
     difference, largest = logit_difference(raw, permuted)
     try:
-        rows = measure(configs, seeds, pathlib.Path(given.workdir))
+        rows = measure(configs, seeds, workdir)
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
         return stopped.exit_code
