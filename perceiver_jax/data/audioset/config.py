@@ -29,6 +29,7 @@ from perceiver_jax.data.audioset.mel import MelSpectrogram
 from perceiver_jax.data.audioset.sound_changes import SoundChanges
 from perceiver_jax.data.audioset.spec_augment import SpecAugment
 from perceiver_jax.data.audioset.video import VideoConfig
+from perceiver_jax.data.evaluated import Evaluated
 from perceiver_jax.data.media.sound import to_float
 from perceiver_jax.data.source import CorruptExample, Example
 from perceiver_jax.errors import ConfigError, DataError
@@ -269,21 +270,10 @@ def _decode(example: Example, first: int, last: int) -> list[np.ndarray]:
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluatedRecordings:
-    """Recordings as they are evaluated: a function of what is stored alone."""
+class EvaluatedRecordings(Evaluated):
+    """Recordings as they are evaluated; they know their ids."""
 
-    config: AudiosetConfig
     stored: Recordings
-
-    def __len__(self) -> int:
-        return len(self.stored)
-
-    def __getitem__(self, index: int) -> Example:
-        return self.config.evaluated(self.stored[index])
-
-    def describe(self, index: int) -> str:
-        """Says where a recording is stored."""
-        return self.stored.describe(index)
 
     def ids_digest(self) -> str:
         """Returns a hash of the ids of the recordings."""

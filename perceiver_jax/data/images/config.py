@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from perceiver_jax.data.evaluated import Evaluated
 from perceiver_jax.data.images.crop import EVAL_CROP, RandomCrop, central_box
 from perceiver_jax.data.images.decode import check_channels
 from perceiver_jax.data.images.folder import FolderConfig
@@ -67,14 +68,14 @@ class ImagesConfig:
         if min(self.stddev) <= 0:
             raise ConfigError(f"data.stddev={self.stddev} must be above 0.")
 
-    def make_source(self, split: str) -> "EvaluatedImages":
+    def make_source(self, split: str) -> Evaluated:
         """Opens a split as it is evaluated.
 
         Raises:
           DataError: no such split, or what is missing, with the mend.
           UserError: a package is missing.
         """
-        return EvaluatedImages(self, self._open(split))
+        return Evaluated(self, self._open(split))
 
     def make_training_source(self) -> RawImages:
         """Opens the split "train" as `augment` takes it: decoded, of any size.
@@ -128,21 +129,3 @@ class ImagesConfig:
     def _finished(self, image: "Image.Image") -> np.ndarray:  # [height, width, channels], float32
         pixels = np.asarray(image).reshape(image.height, image.width, self.channels)
         return normalize(resize(pixels, self.size, self.resize), self.mean, self.stddev)
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluatedImages:
-    """Images as they are evaluated: a function of the file alone."""
-
-    config: ImagesConfig
-    raw: RawImages
-
-    def __len__(self) -> int:
-        return len(self.raw)
-
-    def __getitem__(self, index: int) -> Example:
-        return self.config.evaluated(self.raw[index])
-
-    def describe(self, index: int) -> str:
-        """Says where an image is stored."""
-        return self.raw.describe(index)

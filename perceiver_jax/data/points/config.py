@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 
+from perceiver_jax.data.evaluated import Evaluated
 from perceiver_jax.data.points.modelnet import Clouds, ModelNetConfig
 from perceiver_jax.data.points.transforms import RandomChanges, normalize
 from perceiver_jax.data.source import Example
@@ -33,14 +34,14 @@ class PointCloudsConfig:
         if self.num_points < 1:
             raise ConfigError(f"data.num_points={self.num_points} must be at least 1.")
 
-    def make_source(self, split: str) -> "EvaluatedClouds":
+    def make_source(self, split: str) -> Evaluated:
         """Opens a split as it is evaluated.
 
         Raises:
           DataError: no such split, or what is missing, with the mend.
           UserError: a package is missing.
         """
-        return EvaluatedClouds(self, self.points.open(split))
+        return Evaluated(self, self.points.open(split))
 
     def make_training_source(self) -> Clouds:
         """Opens the split "train" as `augment` takes it: all stored points, as they are stored.
@@ -93,21 +94,3 @@ class PointCloudsConfig:
                 f"--config.data.num_points={len(stored)}; docs/data.md says how they are prepared."
             )
         return stored
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluatedClouds:
-    """Clouds as they are evaluated: a function of what is stored alone."""
-
-    config: PointCloudsConfig
-    stored: Clouds
-
-    def __len__(self) -> int:
-        return len(self.stored)
-
-    def __getitem__(self, index: int) -> Example:
-        return self.config.evaluated(self.stored[index])
-
-    def describe(self, index: int) -> str:
-        """Says where a cloud comes from."""
-        return self.stored.describe(index)
