@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from perceiver_jax.data.audioset.records import Fingerprint, fingerprint, ids_file, to_example
-from perceiver_jax.data.images.prepare import FORMAT
 from perceiver_jax.data.source import decoding
+from perceiver_jax.data.splits import HoldOut, check_split
+from perceiver_jax.data.stored import FORMAT, StoredSplit, find_builder
 from perceiver_jax.errors import ConfigError, DataError, require
 
-SPLITS = ("train", "valid", "test")  # "valid" is held out of train; there is one if asked for.
+_HOLD_OUT = HoldOut("data.recordings.hold_out", "recordings")
 
 _OTHER_FILES = 512  # That a process may have open beside the shards.
 
@@ -44,11 +45,7 @@ class RecordingsConfig:
     def __post_init__(self) -> None:
         if not self.name:
             raise ConfigError("data.recordings.name is empty; name a set, such as audioset.")
-        if self.hold_out < 0:
-            raise ConfigError(
-                f"data.recordings.hold_out={self.hold_out} must be 0 or the number of training "
-                "recordings to keep back."
-            )
+        _HOLD_OUT.check_field(self.hold_out)
 
     def open(self, split: str) -> "Recordings":
         """Opens a split: "train", "valid" or "test".
@@ -58,8 +55,7 @@ class RecordingsConfig:
             that makes it.
           UserError: tensorflow-datasets or array-record is not installed.
         """
-        if split not in SPLITS:
-            raise DataError(f"{self._what} has no split {split!r}; it has: {', '.join(SPLITS)}.")
+        check_split(split, self._what)
         builder = self._builder()
         stored = "test" if split == "test" else "train"
         if stored not in builder.info.splits:
@@ -67,21 +63,10 @@ class RecordingsConfig:
                 f"{self._what} in {builder.data_dir} has no recordings to {stored} on: it was made "
                 "without such a list."
             )
-        first, count = 0, builder.info.splits[stored].num_examples
-        if split == "valid" and not self.hold_out:
-            raise DataError(
-                f"{self._what} holds no training recordings out, so there is no split 'valid'; say "
-                "how many with --config.data.recordings.hold_out=N."
-            )
-        if split != "test" and self.hold_out >= count:
-            raise DataError(
-                f"data.recordings.hold_out={self.hold_out} must leave some of the {count} training "
-                f"recordings of the set {self.name!r} to train on."
-            )
-        if split == "valid":
-            count = self.hold_out
-        elif split == "train":
-            first, count = self.hold_out, count - self.hold_out
+        count = builder.info.splits[stored].num_examples
+        if stored == "train":
+            _HOLD_OUT.check(self.hold_out, split, count, self._what)
+        first, count = _HOLD_OUT.part(self.hold_out, split, count)
         return Recordings(
             directory=os.fspath(builder.data_dir),
             split=stored,
@@ -96,23 +81,15 @@ class RecordingsConfig:
 
     def _builder(self) -> Any:
         """Finds the set on disk."""
-        require("tensorflow_datasets", purpose=self._what, pip_name="tensorflow-datasets")
-        require("array_record", purpose=self._what, pip_name="array-record")
+        builder = find_builder(
+            self.name,
+            self.data_dir,
+            what=self._what,
+            field="data.recordings.data_dir",
+            mend=self._mend,
+        )
         import tensorflow_datasets as tfds
 
-        data_dir = None if self.data_dir is None else os.path.expanduser(self.data_dir)
-        where = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-        try:
-            builder = tfds.core.read_only_builder.builder_from_files(self.name, data_dir=data_dir)
-        except (tfds.core.DatasetNotFoundError, ValueError, OSError) as error:
-            missing = isinstance(error, tfds.core.DatasetNotFoundError)
-            reason = "" if missing else f" ({str(error).splitlines()[0]})"
-            raise DataError(
-                f"{self._what} is not in {where}{reason}. If it is elsewhere, give "
-                "--config.data.recordings.data_dir. Make it once, of the lists and a folder with "
-                "the clips, with the packages of the extras data and media (docs/data.md says "
-                f"more):\n\n    {command(self.name, where)}\n"
-            ) from error
         found, stored = builder.info.features, builder.info.file_format
         if not (
             {"id", "labels", "audio", "frames", "video"} <= set(found)
@@ -126,35 +103,32 @@ class RecordingsConfig:
             )
         return builder
 
+    def _mend(self, where: str) -> str:
+        """Says how the set is made."""
+        return (
+            "Make it once, of the lists and a folder with the clips, with the packages of the "
+            f"extras data and media (docs/data.md says more):\n\n    {command(self.name, where)}\n"
+        )
+
 
 @dataclasses.dataclass(frozen=True)
-class Recordings:
+class Recordings(StoredSplit):
     """A split, or a part of one: a picklable `perceiver_jax.data.source.Source`.
 
     An example is {"id": str, "label": float32 [classes]} with "audio" (int16 [samples], one channel
     at 48 kHz) and "frames" (a list of JPEG files, 25 a second) or, where video was stored as it is,
     "video" (`perceiver_jax.data.media.encoded.EncodedVideo`). What a recording does not have, or
     what was not stored, is not in its example. Frame k is shown from sample 1,920 k on.
-    `read_frames` decodes either form. The files are opened when an example is first asked for, in
-    each process by itself.
+    `read_frames` decodes either form.
     """
 
-    directory: str  # Of the set's files.
-    split: str  # "train" or "test".
-    class_names: tuple[str, ...]  # In the order of the labels; all classes of the set.
-    first: int  # The first of the split's examples that belongs to this part.
-    count: int  # How many do.
-
-    def __len__(self) -> int:
-        return self.count
-
     def __getitem__(self, index: int) -> Example:
-        return to_example(self._record(index), len(self.class_names))
+        return to_example(self.stored(index), len(self.class_names))
 
     def describe(self, index: int) -> str:
         """Says where a recording is stored, and of which file it was made."""
-        name = self._record(index)["file"].decode(errors="replace")
-        return f"{self.directory}, {self.split} {self.first + int(index)} ({name})"
+        name = self.stored(index)["file"].decode(errors="replace")
+        return f"{self.place(index)} ({name})"
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -178,21 +152,12 @@ class Recordings:
         """Returns that hash; see `perceiver_jax.data.source.KnowsIds`."""
         return self.fingerprint.ids
 
-    def _record(self, index: int) -> dict[str, Any]:
-        if not 0 <= index < self.count:
-            raise IndexError(f"example {index} of {self.count}")
-        return self._records[self.first + int(index)]
-
-    @functools.cached_property
-    def _records(self) -> Any:
+    def _open(self) -> Any:
         import tensorflow_datasets as tfds
 
         builder = tfds.builder_from_directory(self.directory)
         allow_open_files(builder.info.splits[self.split].num_shards)
         return builder.as_data_source(split=self.split)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
 def allow_open_files(count: int) -> None:

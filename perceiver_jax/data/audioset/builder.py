@@ -21,8 +21,8 @@ from perceiver_jax.data.audioset.decode import Store
 from perceiver_jax.data.audioset.records import SPLITS, VERSION, features, to_record
 from perceiver_jax.data.audioset.shards import read_clip
 from perceiver_jax.data.conversion.parts import LeftOut
-from perceiver_jax.data.images.prepare import FORMAT
 from perceiver_jax.data.source import CorruptExample
+from perceiver_jax.data.stored import FORMAT
 
 _TOLD = "told"  # The pipeline's second output: what became of each clip, a line of JSON.
 

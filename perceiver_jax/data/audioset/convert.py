@@ -27,7 +27,7 @@ from perceiver_jax.data.audioset.records import (
 )
 from perceiver_jax.data.audioset.shards import write_shard
 from perceiver_jax.data.conversion.parts import LOCK, LeftOut, PartedConversion, digest
-from perceiver_jax.data.images.prepare import FORMAT
+from perceiver_jax.data.stored import FORMAT
 from perceiver_jax.errors import DataError
 
 LEFT_OUT = "left_out.json"

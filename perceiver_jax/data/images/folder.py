@@ -13,12 +13,11 @@ import numpy as np
 from perceiver_jax.data.images.decode import check_channels, decode
 from perceiver_jax.data.images.label_file import Labels, read_labels
 from perceiver_jax.data.images.raw import (
+    HOLD_OUT,
     RawExample,
     as_raw_example,
-    check_hold_out,
-    check_hold_out_field,
-    check_split,
 )
+from perceiver_jax.data.splits import check_split
 from perceiver_jax.errors import DataError
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
@@ -51,7 +50,7 @@ class FolderConfig:
     exif: bool = False  # Turn images as the camera noted; the released models did not.
 
     def __post_init__(self) -> None:
-        check_hold_out_field(self.hold_out)
+        HOLD_OUT.check_field(self.hold_out)
 
     def open(self, split: str, channels: int) -> "FolderImages":
         """Opens a split; see `perceiver_jax.data.images.raw.ImageSet`.
@@ -72,7 +71,7 @@ class FolderConfig:
         images = _list_images(folder, labels, channels, self.exif)
         if split == "test":
             return images
-        check_hold_out(self.hold_out, split, len(images), train)
+        HOLD_OUT.check(self.hold_out, split, len(images), train)
         if not self.hold_out:
             return images
         held_out = images.drawn(self.hold_out)

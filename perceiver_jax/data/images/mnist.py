@@ -15,13 +15,12 @@ import numpy as np
 
 from perceiver_jax.data.images.decode import check_channels
 from perceiver_jax.data.images.raw import (
+    HOLD_OUT,
     RawExample,
     as_raw_example,
-    check_hold_out,
-    check_hold_out_field,
-    check_split,
 )
 from perceiver_jax.data.source import decoding
+from perceiver_jax.data.splits import check_split
 from perceiver_jax.errors import ConfigError, DataError, UserError, require
 
 SIZE = (28, 28)
@@ -43,7 +42,7 @@ class MnistConfig:
     hold_out: int = 0  # So many training images are not trained on, but are the split "valid".
 
     def __post_init__(self) -> None:
-        check_hold_out_field(self.hold_out)
+        HOLD_OUT.check_field(self.hold_out)
         if 0 < self.hold_out < 10 or NUM_TRAIN - 10 < self.hold_out < NUM_TRAIN:
             raise ConfigError(
                 f"data.images.hold_out={self.hold_out} must leave every digit in both parts: 10 to "
@@ -59,7 +58,7 @@ class MnistConfig:
         """
         check_split(split, _WHAT)
         check_channels(channels, "channels")
-        check_hold_out(self.hold_out, split, NUM_TRAIN, _WHAT)
+        HOLD_OUT.check(self.hold_out, split, NUM_TRAIN, _WHAT)
         require("PIL", purpose=f"The data set {_WHAT}", pip_name="pillow")
         return MnistImages(_rows(self.hold_out)[split], channels)
 

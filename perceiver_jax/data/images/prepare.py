@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from perceiver_jax.data.stored import FORMAT
 from perceiver_jax.errors import DataError, require, run_main
 
 _FLAGS = flags.FLAGS
 
-FORMAT = "array_record"  # The one that can be read in any order.
 ARCHIVES = {"imagenet2012": ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")}
 
 

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from perceiver_jax.errors import ConfigError, DataError
+from perceiver_jax.data.splits import HoldOut
 
 if TYPE_CHECKING:
     from PIL import Image
 
-# "valid" is a part of the training images that is held out; there is one only if asked for.
-SPLITS = ("train", "valid", "test")
+HOLD_OUT = HoldOut("data.images.hold_out", "images")  # The field that all sets of images have.
 
 RawExample = Mapping[str, Any]  # {"image": PIL.Image.Image of mode "RGB" or "L", "label": np.int32}
 
@@ -55,7 +54,7 @@ class ImageSet(Protocol):
         """Opens a split.
 
         Args:
-          split: one of `SPLITS`.
+          split: one of `perceiver_jax.data.splits.SPLITS`.
           channels: 3, images of mode "RGB"; or 1, of mode "L".
 
         Raises:
@@ -67,44 +66,3 @@ class ImageSet(Protocol):
 def as_raw_example(image: "Image.Image", label: int) -> RawExample:
     """Returns an image and its label as `RawImages` give them."""
     return {"image": image, "label": np.int32(label)}
-
-
-def check_split(split: str, what: str) -> None:
-    """Refuses what is no split.
-
-    Raises:
-      DataError: names those that there are; `what` begins the message.
-    """
-    if split not in SPLITS:
-        raise DataError(f"{what} has no split {split!r}; it has: {', '.join(SPLITS)}.")
-
-
-def check_hold_out(hold_out: int, split: str, num_train: int, what: str) -> None:
-    """Checks how many of a set's training images are held out, for a split that is opened.
-
-    Raises:
-      DataError: more than there are, or `split` is "valid" and there are none.
-    """
-    if split == "valid" and not hold_out:
-        raise DataError(
-            f"{what} holds no training images out, so there is no split 'valid'; say how many with "
-            "--config.data.images.hold_out=N."
-        )
-    if hold_out >= num_train:
-        raise DataError(
-            f"data.images.hold_out={hold_out} must leave some of the {num_train} training images "
-            f"of {what.replace('The ', 'the ', 1)} to train on."
-        )
-
-
-def check_hold_out_field(hold_out: int) -> None:
-    """Checks the field of a config by itself.
-
-    Raises:
-      ConfigError: it is negative.
-    """
-    if hold_out < 0:
-        raise ConfigError(
-            f"data.images.hold_out={hold_out} must be 0 or the number of training images to keep "
-            "back."
-        )

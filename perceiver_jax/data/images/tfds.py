@@ -15,13 +15,13 @@ import numpy as np
 from perceiver_jax.data.images import prepare
 from perceiver_jax.data.images.decode import check_channels, decode
 from perceiver_jax.data.images.raw import (
+    HOLD_OUT,
     RawExample,
     as_raw_example,
-    check_hold_out,
-    check_hold_out_field,
-    check_split,
 )
-from perceiver_jax.errors import ConfigError, DataError, require
+from perceiver_jax.data.splits import check_split
+from perceiver_jax.data.stored import FORMAT, StoredSplit, find_builder
+from perceiver_jax.errors import ConfigError, DataError
 
 # The features that are read. `file_name` is shown in messages, and not every set has it.
 _READ = ("image", "label", "file_name")
@@ -47,7 +47,7 @@ class TfdsConfig:
             raise ConfigError(
                 "data.images.name is empty; name a set of TFDS, such as imagenet2012."
             )
-        check_hold_out_field(self.hold_out)
+        HOLD_OUT.check_field(self.hold_out)
 
     def open(self, split: str, channels: int) -> "TfdsImages":
         """Opens a split; see `perceiver_jax.data.images.raw.ImageSet`.
@@ -68,14 +68,10 @@ class TfdsConfig:
                 f"{', '.join(builder.info.splits)}. "
                 + ("" if stored == train else "Choose one with --config.data.images.test_split.")
             )
-        count = builder.info.splits[stored].num_examples
-        first = 0
-        if stored == train:
-            check_hold_out(self.hold_out, split, count, self._what)
-            if split == "valid":
-                count = self.hold_out
-            elif split == "train":
-                first, count = self.hold_out, count - self.hold_out
+        count, first = builder.info.splits[stored].num_examples, 0
+        if stored == train:  # Also where training images are tested on.
+            HOLD_OUT.check(self.hold_out, split, count, self._what)
+            first, count = HOLD_OUT.part(self.hold_out, split, count)
         return TfdsImages(
             directory=os.fspath(builder.data_dir),
             split=stored,
@@ -92,27 +88,20 @@ class TfdsConfig:
 
     def _builder(self) -> Any:
         """Finds the set on disk."""
-        require("tensorflow_datasets", purpose=self._what, pip_name="tensorflow-datasets")
-        require("array_record", purpose=self._what, pip_name="array-record")
-        import tensorflow_datasets as tfds
-
-        data_dir = None if self.data_dir is None else os.path.expanduser(self.data_dir)
-        try:
-            builder = tfds.core.read_only_builder.builder_from_files(self.name, data_dir=data_dir)
-        except (tfds.core.DatasetNotFoundError, ValueError, OSError) as error:
-            where = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-            missing = isinstance(error, tfds.core.DatasetNotFoundError)
-            reason = "" if missing else f" ({str(error).splitlines()[0]})"
-            raise DataError(
-                f"{self._what} is not in {where}{reason}. If it is elsewhere, give "
-                f"--config.data.images.data_dir. {self._command(where)}"
-            ) from error
+        builder = find_builder(
+            self.name,
+            self.data_dir,
+            what=self._what,
+            field="data.images.data_dir",
+            mend=self._command,
+        )
         found = builder.info.file_format
-        if found is None or found.value != prepare.FORMAT:
+        if found is None or found.value != FORMAT:
+            data_dir = None if self.data_dir is None else os.path.expanduser(self.data_dir)
             raise DataError(
                 f"{self._what} in {builder.data_dir} is stored as "
                 f"{found.value if found else 'an unknown format'}, whose examples cannot be read "
-                f"in any order; {prepare.FORMAT} is needed. "
+                f"in any order; {FORMAT} is needed. "
                 f"Take it away. {self._command(data_dir or _root_of(builder))}"
             )
         return builder
@@ -145,22 +134,11 @@ class TfdsConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TfdsImages:
-    """A split, or a part of one; see `perceiver_jax.data.images.raw.RawImages`.
+class TfdsImages(StoredSplit):
+    """A split, or a part of one; see `perceiver_jax.data.images.raw.RawImages`."""
 
-    The files are opened when an example is first asked for, in each process by itself.
-    """
-
-    directory: str  # Of the set's files.
-    split: str  # As TFDS calls it.
-    class_names: tuple[str, ...]
-    first: int  # The first of the split's examples that belongs to this part.
-    count: int  # How many do.
     channels: int  # 3 or 1.
     exif: bool  # See TfdsConfig.
-
-    def __len__(self) -> int:
-        return self.count
 
     def __getitem__(self, index: int) -> RawExample:
         record = self._record(index)
@@ -179,35 +157,32 @@ class TfdsImages:
         return self._name(self._record(index), index)
 
     def _record(self, index: int) -> dict[str, Any]:
-        if not 0 <= index < self.count:
-            raise IndexError(f"example {index} of {self.count}")
-        records, features, decoders = self._opened
-        data = records[self.first + int(index)]
-        return features.deserialize_example_np(data, decoders=decoders)
+        features, decoders = self._read_as
+        return features.deserialize_example_np(self.stored(index), decoders=decoders)
 
     def _name(self, record: dict[str, Any], index: int) -> str:
         stored = record.get("file_name", b"")
         if isinstance(stored, np.ndarray):
             stored = stored.item()
         name = stored.decode(errors="replace") if isinstance(stored, bytes) else str(stored)
-        where = f"{self.directory}, {self.split} {self.first + int(index)}"
-        return f"{where} ({name})" if name else where
+        return f"{self.place(index)} ({name})" if name else self.place(index)
 
-    @functools.cached_property
-    def _opened(self) -> tuple[Any, Any, Any]:
-        """The records as bytes, and how they are decoded: what else a set has costs nothing."""
+    def _open(self) -> Any:
+        """Opens the records as bytes: what else a set has costs nothing."""
         import tensorflow_datasets as tfds
 
-        builder = tfds.builder_from_directory(self.directory)
-        features = builder.info.features
-        read = {name: features[name] for name in _READ if name in features}
-        records = builder.as_data_source(
+        return tfds.builder_from_directory(self.directory).as_data_source(
             split=self.split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
         )
-        return records, tfds.features.FeaturesDict(read), {"image": tfds.decode.SkipDecoding()}
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+    @functools.cached_property
+    def _read_as(self) -> tuple[Any, Any]:
+        """The features that are read of a record, and how they are decoded."""
+        import tensorflow_datasets as tfds
+
+        features = tfds.builder_from_directory(self.directory).info.features
+        read = {name: features[name] for name in _READ if name in features}
+        return tfds.features.FeaturesDict(read), {"image": tfds.decode.SkipDecoding()}
 
 
 def _root_of(builder: Any) -> str:

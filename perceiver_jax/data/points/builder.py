@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from perceiver_jax.data.images.prepare import FORMAT
 from perceiver_jax.data.points.convert import VERSION, Conversion
 from perceiver_jax.data.points.layouts import SPLITS
+from perceiver_jax.data.stored import FORMAT
 
 
 class CloudsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
