@@ -10,6 +10,8 @@ that patches of 16 divide: 32 x 64, 2,048 points. What the points bring along, t
 of Fourier features that the Perceiver reads, since the table marks the rows "(FF)".
 """
 
+import dataclasses
+
 from perceiver_jax.model.baselines import ResNetConfig, TransformerConfig
 from perceiver_jax.model.position_encoding import FourierConfig
 
@@ -100,16 +102,11 @@ def modelnet40_transformer_44() -> TransformerConfig:
     Open: all sizes; those of `transformer_64`, one tower of the Perceiver. Without learned
     positions, so that the order of the points is of no account, as it is for the Perceiver.
     """
-    return TransformerConfig(
-        (44, 44),
+    return dataclasses.replace(
+        transformer_64(),
+        shape=(44, 44),
+        resize_to=None,
         num_classes=40,
         position=coordinates(),
         of_points=True,
-        patch_size=1,
-        num_layers=6,
-        token_channels=1024,
-        num_heads=8,
-        widening_factor=1,
-        pooling="mean",
-        learned_positions=False,
     )
