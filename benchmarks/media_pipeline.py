@@ -18,7 +18,6 @@ frame takes to decode depends on its size and on what is in it.
 import dataclasses
 import functools
 import math
-import os
 import statistics
 import tempfile
 import time
@@ -31,16 +30,14 @@ from typing import Any, TypeVar
 import numpy as np
 from absl import flags
 
+from benchmarks.media_clips import SECONDS, find_clips, segment, store, write_clips
 from perceiver_jax.config import load_experiment
-from perceiver_jax.data.audioset.audioset import RecordingsConfig, num_frames, read_frames
+from perceiver_jax.data.audioset.audioset import num_frames, read_frames
 from perceiver_jax.data.audioset.clip_times import random_clip
 from perceiver_jax.data.audioset.config import AudiosetConfig, length_of
 from perceiver_jax.data.audioset.decode import read_recording, to_jpeg
 from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.data.audioset.mel import MelSpectrogram
-from perceiver_jax.data.audioset.prepare import prepare
-from perceiver_jax.data.images.photos import load_photos
-from perceiver_jax.data.images.resize import resize_uint8
 from perceiver_jax.data.media.excerpts import first_times, frames_from, sound_from
 from perceiver_jax.data.media.files import open_media, seek, start_of
 from perceiver_jax.data.media.frames import FRAME_RATE, video_streams
@@ -49,15 +46,11 @@ from perceiver_jax.data.source import Source
 from perceiver_jax.errors import UserError, run_main
 from perceiver_jax.report import tables
 
-SECONDS = 10.0  # Of a recording.
 STEPS = 3.8  # A second; Perceiver IO, Table 10.
 TEST_RECORDINGS = 20_371  # Of AudioSet's evaluation list.
 TRAIN_RECORDINGS = 1_700_000
 VARIANTS = ("audio_raw", "audio_mel", "video", "audio_video_raw", "audio_video_mel")
 STAGED = "audio_video_mel"  # The one whose stages are timed.
-
-_SIZE, _RATE = (360, 640), 30  # Of clips that are made.
-_SUFFIXES = {".mp4", ".mkv", ".webm", ".mov", ".avi"}
 
 T = TypeVar("T")
 Seconds = dict[str, float]  # By stage.
@@ -83,86 +76,6 @@ class Result:
     recordings: int
     repeats: int
     jpeg_size: float  # Bytes of a stored frame, on average.
-
-
-def write_clips(folder: Path, count: int, seconds: float = SECONDS) -> list[Path]:
-    """Writes clips with sound: photographs that pass by, and noise whose loudness changes."""
-    photos = list(load_photos().values())
-    rng = np.random.default_rng(0)
-    return [
-        _write_clip(folder / f"{number}.mp4", photos[number % len(photos)], seconds, rng)
-        for number in range(count)
-    ]
-
-
-def _write_clip(path: Path, photo: np.ndarray, seconds: float, rng: np.random.Generator) -> Path:
-    import av
-
-    height, width = _SIZE
-    if photo.ndim == 2:
-        photo = np.repeat(photo[..., None], 3, axis=-1)
-    scale = 1.5 * max(height / photo.shape[0], width / photo.shape[1])
-    size = round(photo.shape[0] * scale), round(photo.shape[1] * scale)
-    large = resize_uint8(np.ascontiguousarray(photo[..., :3]), size, "opencv_linear")
-    rate, length = 44_100, round(seconds * 44_100)
-    with av.open(os.fspath(path), "w") as file:
-        video = file.add_stream("libx264", rate=_RATE, options={"preset": "veryfast"})
-        video.height, video.width, video.pix_fmt = height, width, "yuv420p"
-        sound = file.add_stream("aac", rate=rate, layout="stereo")
-        frames = round(seconds * _RATE)
-        for number in range(frames):
-            share = number / frames
-            top, left = (int(share * (a - b)) for a, b in zip(size, _SIZE, strict=True))
-            part = np.ascontiguousarray(large[top : top + height, left : left + width])
-            file.mux(video.encode(av.VideoFrame.from_ndarray(part, format="rgb24")))
-        file.mux(video.encode(None))
-        noise = rng.standard_normal((2, length)) * np.sin(np.arange(length) / rate) * 0.1
-        for first in range(0, length, 1024):
-            part = np.ascontiguousarray(noise[:, first : first + 1024].astype(np.float32))
-            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="stereo")
-            frame.sample_rate, frame.pts, frame.time_base = rate, first, Fraction(1, rate)
-            file.mux(sound.encode(frame))
-        file.mux(sound.encode(None))
-    return path
-
-
-def find_clips(folder: Path, count: int) -> list[Path]:
-    """Returns the first clips in a folder that have sound and video.
-
-    Raises:
-      UserError: there is none.
-    """
-    found: list[Path] = []
-    for path in sorted(each for each in folder.rglob("*") if each.suffix.lower() in _SUFFIXES):
-        if len(found) < count:
-            try:
-                recording = read_recording(path, _segment(1.0), cut=True)
-            except UserError as error:
-                print(f"Left out: {error}")
-                continue
-            if recording.audio is not None and recording.frames:
-                found.append(path)
-    if not found:
-        raise UserError(f"--clips={folder} has no files with sound and video.")
-    return found
-
-
-def store(paths: Sequence[Path], folder: Path, kind: Any) -> RecordingsConfig:
-    """Makes a set of some clips, on which to train."""
-    clips = folder / "clips"
-    clips.mkdir()
-    rows = []
-    for number, path in enumerate(paths):
-        name = f"clip-{number:06}"
-        (clips / f"{name}{path.suffix}").symlink_to(path.resolve())
-        rows.append(f'{name}, 0.000, {SECONDS:.3f}, "/m/a"\n')
-    (folder / "train.csv").write_text("".join(rows))
-    (folder / "classes.csv").write_text('index,mid,display_name\n0,/m/a,"Sound"\n')
-    lists = [os.fspath(folder / "train.csv")], [], os.fspath(folder / "classes.csv")
-    data = os.fspath(folder / "data")
-    prepare(*lists, os.fspath(clips), data, name="clips", store=kind, workers=1,
-            report=lambda line: None)  # fmt: skip
-    return RecordingsConfig(name="clips", data_dir=data)
 
 
 class _Clock:
@@ -207,7 +120,7 @@ def measure(
     for number in range(repeats + 1):
         clock = _Clock()
         for path in paths:
-            _prepare(path, _segment(seconds), clock)
+            _prepare(path, segment(seconds), clock)
         found = {"prepare": _shares(clock, len(paths))}
         clock = _Clock()
         for index in range(len(source)):
@@ -242,10 +155,6 @@ _ALL = "all"
 
 def _shares(clock: _Clock, count: int) -> Seconds:
     return {name: each / count for name, each in clock.seconds.items()}
-
-
-def _segment(seconds: float) -> Segment:
-    return Segment("clip", 0.0, seconds, (0,))
 
 
 def _jpegs(example: Any) -> Sequence[bytes]:

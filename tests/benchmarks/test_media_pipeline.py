@@ -63,7 +63,7 @@ def test_stages_make_what_the_pipeline_makes(
 
 def test_made_clips_are_as_said(tmp_path: Path) -> None:
     (path,) = media_pipeline.write_clips(tmp_path, 1, seconds=0.4)
-    recording = media_pipeline.read_recording(path, media_pipeline._segment(0.4), cut=True)
+    recording = media_pipeline.read_recording(path, media_pipeline.segment(0.4), cut=True)
     assert recording.num_frames == 10 and recording.audio is not None
     assert recording.frames is not None and len(set(recording.frames)) == 10  # It moves.
     assert np.abs(recording.audio.astype(int)).max() > 100
