@@ -1,13 +1,14 @@
 """Languages of prompts that were not trained on: Perceivers beside a random forest.
 
     python -m benchmarks.language_table [--seeds=0,1,2] [--variants=audio_mel,audio_raw] \\
-        [--workdir=DIR]
+        [--workdir=DIR] [--set=NAME]
 
 Trains the variants of experiments/languages.py with each seed, and prints a Markdown table of their
 mean average precision and accuracy on the test split. Beside them stands a random forest on
 hand-made features of the same recordings. Runs that a workdir already holds are not repeated, so it
 can be stopped and started again; each has its curves and its report there. The header of
-experiments/languages.py says how the data is made. Needs scikit-learn.
+experiments/languages.py says how the data is made, and of which set values were chosen; --set names
+that one. Needs scikit-learn.
 """
 
 import dataclasses
@@ -18,7 +19,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from absl import flags
+
 from benchmarks import many_seeds
+from perceiver_jax import config as config_lib
 from perceiver_jax.data.audioset.audioset import Recordings, RecordingsConfig
 from perceiver_jax.data.audioset.mel import MelSpectrogram
 from perceiver_jax.data.media.sound import to_float
@@ -154,11 +158,14 @@ def describe(train_set: Sounds, test_set: Sounds, class_names: Sequence[str]) ->
 def define_flags() -> None:
     """Defines the flags; here and not on import, so that tests may import this file."""
     many_seeds.define_flags(VARIANTS, "runs/language_table")
+    flags.DEFINE_string("set", "languages", "The set, as it was named when it was made.")
 
 
 def main(argv: Sequence[str]) -> int:
     """Entry point; `argv` is what absl left of the command line."""
     configs, seeds, workdir = many_seeds.chosen(argv, EXPERIMENT)
+    chosen_set = {"data.recordings.name": flags.FLAGS.set}
+    configs = {name: config_lib.override(each, chosen_set) for name, each in configs.items()}
     recordings: RecordingsConfig = next(iter(configs.values())).data.recordings
     splits = [recordings.open(split) for split in ("train", "test")]
     train_set, test_set = (Sounds.of(split) for split in splits)

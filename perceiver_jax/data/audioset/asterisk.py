@@ -18,6 +18,9 @@ alone. Who speaks is known of the others too, and this says little of languages 
 What is said in one language is said in the others: all recordings of a prompt, such as digits/7,
 are to train on or all to test on, by a hash of its name. Left out are silence, tones, which are of
 no language, and sounds that are there twice, bit for bit.
+
+train.csv and eval.csv list them. What there is to train on is listed once more, split in the same
+way: values are chosen by training on fit.csv and testing on valid.csv, as on a set of its own.
 """
 
 import csv
@@ -35,6 +38,8 @@ from perceiver_jax.errors import DataError, UserError, run_main
 LANGUAGES = {"en": "English", "es": "Spanish", "fr": "French", "it": "Italian", "ru": "Russian"}
 SPLITS = ("train", "eval")
 TEST_SHARE = 4  # One prompt in so many is to test on.
+CHOICE = ("fit", "valid")  # Lists of what is to train on, for choosing values.
+VALID_SHARE = 4  # One training prompt in so many is in the second.
 TONES = ("ascending-2tone", "beep", "beeperr", "descending-2tone")
 QUIET = 33  # Of 32,768: what is nowhere louder, -60 dB, is silence.
 
@@ -75,6 +80,13 @@ class Prompt:
     def split(self) -> str:
         """ "train" or "eval": a function of what is said, whatever the language."""
         return SPLITS[int(_hash(self.name)[-8:], 16) % TEST_SHARE == 0]
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """The lists that it is in: of its split, and of what is to train on "fit" or "valid"."""
+        if self.split == "eval":
+            return ("eval",)
+        return ("train", CHOICE[int(_hash(self.name)[:8], 16) % VALID_SHARE == 0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +155,7 @@ def read_sound(path: Path) -> tuple[int, np.ndarray]:
 
 
 def write_languages(source: Path, out: Path) -> Counts:
-    """Writes the folder: clips/, the list of classes, train.csv, eval.csv and recordings.csv.
+    """Writes the folder: clips/, the list of classes, recordings.csv, and the lists of recordings.
 
     Args:
       source: the folder of the voices.
@@ -158,7 +170,9 @@ def write_languages(source: Path, out: Path) -> Counts:
     prompts = find_prompts(source)
     counts = {split: dict.fromkeys(LANGUAGES, 0) for split in SPLITS}
     seconds = dict.fromkeys(SPLITS, 0.0)
-    lists = {split: ["# YTID, start_seconds, end_seconds, positive_labels\n"] for split in SPLITS}
+    lists = {
+        name: ["# YTID, start_seconds, end_seconds, positive_labels\n"] for name in SPLITS + CHOICE
+    }
     rows: list[tuple[str, ...]] = [("id", "split", "language", "original")]
     left_out = {"silent": 0, "tones": 0, "twice": 0}
     with making_folder(out) as folder:
@@ -169,12 +183,12 @@ def write_languages(source: Path, out: Path) -> Counts:
             (folder / "clips" / f"{prompt.id}.wav").write_bytes((source / prompt.file).read_bytes())
             counts[prompt.split][prompt.language] += 1
             seconds[prompt.split] += len(samples) / rate
-            lists[prompt.split].append(
-                f'{prompt.id}, 0.000, {len(samples) / rate:.3f}, "/asterisk/{prompt.language}"\n'
-            )
+            line = f'{prompt.id}, 0.000, {len(samples) / rate:.3f}, "/asterisk/{prompt.language}"\n'
+            for name in prompt.lists:
+                lists[name].append(line)
             rows.append((prompt.id, prompt.split, prompt.language, prompt.file))
-        for split, lines in lists.items():
-            (folder / f"{split}.csv").write_text("".join(lines), encoding="utf-8")
+        for name, lines in lists.items():
+            (folder / f"{name}.csv").write_text("".join(lines), encoding="utf-8")
         classes = [
             f'{number},/asterisk/{language},"{name}"\n'
             for number, (language, name) in enumerate(LANGUAGES.items())

@@ -82,6 +82,13 @@ def test_the_folder_is_split_by_prompt(voices: Path, tmp_path: Path) -> None:
             assert segment.seconds == (len(original) - 44) / 16000
             seconds[split] += segment.seconds
     assert not rows and counts.seconds == pytest.approx(seconds)
+    # What is to train on is listed once more, a prompt in one of two lists.
+    train, fit, valid = (
+        [segment.id for segment in read_segments(str(out / f"{name}.csv"), classes)]
+        for name in ("train", "fit", "valid")
+    )
+    assert sorted(fit + valid) == sorted(train)
+    assert fit and valid and not {id[3:] for id in fit} & {id[3:] for id in valid}
     readme = (out / "README.txt").read_text()
     assert "CC-BY-SA 3.0" in readme and "CC-BY 3.0" in readme and "Maxim Topal" in readme
     assert asterisk.table(counts).splitlines()[1].split() == [
@@ -97,6 +104,10 @@ def test_ids_and_splits_stay_as_they_are() -> None:
     assert (prompt.id, prompt.split) == ("fr-4cfa215b", "eval")
     splits = [Prompt("en", f"prompt-{number}", "").split for number in range(1000)]
     assert splits.count("eval") == 260
+    assert prompt.lists == ("eval",)
+    assert Prompt("it", "digits/0", "").lists == ("train", "fit")
+    lists = [Prompt("en", f"prompt-{number}", "").lists for number in range(1000)]
+    assert (lists.count(("train", "fit")), lists.count(("train", "valid"))) == (564, 176)
 
 
 def test_what_is_no_folder_of_voices_is_refused(voices: Path, tmp_path: Path) -> None:
