@@ -48,13 +48,11 @@ from perceiver_jax.train.config import ConstantCosine, ExperimentConfig
 
 AUDIOSET = Path(__file__).with_name("audioset.py")
 CLASSES = 5
-CLIPS = 4  # Of a prompt that is evaluated; those of a short one are all the same.
 
 # What is other than on AudioSet.
 CHANGES: Mapping[str, Any] = {
     "paper": None,
     "data.recordings": RecordingsConfig(name="languages", data_dir="data"),
-    "data.eval_clips": CLIPS,
     "data.sound_changes": SoundChanges(),
     "model.encoder.num_latents": 32,
     "model.encoder.latent_channels": 64,
@@ -66,18 +64,19 @@ CHANGES: Mapping[str, Any] = {
     "model.encoder.v_channels": 64,
     "model.decoder.num_classes": CLASSES,
     "task.num_classes": CLASSES,
-    "task.clips": CLIPS,
     "schedule": ConstantCosine(base_lr=5e-3),  # Constant for half of the steps.
     "trainer.num_epochs": None,
     "trainer.batch_size": 32,
     "trainer.ema_decay": 0.99,
     "trainer.log_every": 50,
-    "trainer.eval_every": 500,
+    "trainer.eval_every": 1000,
     "trainer.checkpoint_every": 500,
 }
 MEL: Mapping[str, Any] = {
     "data.audio.num_bands": 40,
     "data.audio.highest": 4_000.0,  # There is nothing above.
+    "data.spec_augment.longest": 0.1,  # Half as wide, since training is short.
+    "data.spec_augment.widest": 0.1,
     "model.preprocessor.shape": (60, 40),
     "model.preprocessor.prep": "patches",  # 150 inputs of 4 x 4 values.
     "model.preprocessor.spatial_downsample": 4,
@@ -86,11 +85,14 @@ MEL: Mapping[str, Any] = {
     "trainer.num_steps": 2000,
 }
 RAW: Mapping[str, Any] = {
-    "model.preprocessor.samples_per_patch": 384,  # 160 inputs of 8 ms.
+    "data.audio.mean_of": 6,  # 8,000 values a second, as recorded.
+    "data.audio.stddev": 0.1,
+    "model.preprocessor.num_samples": 10_240,
+    "model.preprocessor.samples_per_patch": 64,  # 160 inputs of 8 ms.
     # Few, since inputs are normalised, and sound is soft beside positions.
     "model.preprocessor.position.num_bands": 2,
     "model.preprocessor.position.max_resolution": (160,),
-    "trainer.num_steps": 4000,
+    "trainer.num_steps": 3000,
 }
 
 

@@ -107,6 +107,32 @@ def test_flash_and_click_of_a_file_stay_together_in_every_clip(tmp_path: Path, s
             assert second == pytest.approx(round(second), abs=0.005)
 
 
+def test_raw_sound_may_be_fewer_and_larger_values() -> None:
+    plain, changed = (
+        _config(video=None, audio=audio) for audio in (RawAudio(), RawAudio(mean_of=6, stddev=0.1))
+    )
+    for make in (
+        lambda config: config.evaluated(recording(frames=None)),
+        lambda config: config.augment(recording(frames=None), np.random.default_rng(7)),
+    ):
+        sound, found = (make(config)["inputs"] for config in (plain, changed))
+        assert found.shape == (*sound.shape[:-2], 8 * 320, 1) and found.dtype == np.float32
+        means = sound.reshape(*sound.shape[:-2], -1, 6).mean(axis=-1)
+        np.testing.assert_allclose(found[..., 0], 10 * means, rtol=1e-5)
+    silent = changed.evaluated(recording(samples=None))["inputs"]
+    assert silent.shape == (3, 8 * 320, 1) and not silent.any()
+    # The picture is of the sound, not of the values.
+    example = plain.evaluated(recording(frames=None)), changed.evaluated(recording(frames=None))
+    one, other = (
+        config.picture(each) for config, each in zip((plain, changed), example, strict=True)
+    )
+    assert np.mean(one != other) < 0.02
+    with pytest.raises(ConfigError, match=r"mean_of=7 must divide the 1,920 samples"):
+        RawAudio(mean_of=7)
+    with pytest.raises(ConfigError, match="stddev=0 must be above 0"):
+        RawAudio(stddev=0.0)
+
+
 def test_training_is_a_random_clip_of_both_at_one_time() -> None:
     config, raw, starts = _config(), recording(), set()
     for seed in range(40):

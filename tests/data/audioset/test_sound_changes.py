@@ -1,5 +1,6 @@
 """Sound that is changed at random: where a clip may lie, how loud it is, and with what it goes."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from perceiver_jax.data.audioset.config import AudiosetConfig, RawAudio
 from perceiver_jax.data.audioset.mel import MelSpectrogram
-from perceiver_jax.data.audioset.sound_changes import SoundChanges
+from perceiver_jax.data.audioset.sound_changes import SoundChanges, spread
 from perceiver_jax.data.audioset.video import VideoConfig
 from perceiver_jax.errors import ConfigError
 from tests.data.audioset.stored import InMemory, recording
@@ -49,7 +50,7 @@ def test_loudness_and_sign() -> None:
 
 @pytest.mark.parametrize("audio", [RawAudio(), MelSpectrogram(num_bands=20)])
 def test_training_alone_is_changed(audio: Any) -> None:
-    """An example is the changed clip as `audio` reads it; what is evaluated is as it was."""
+    """An example is the changed clip as `audio` reads it; what is evaluated is not changed."""
     plain = AudiosetConfig(
         recordings=InMemory(), audio=audio, video=None, num_frames=8, eval_clips=3
     )
@@ -70,6 +71,31 @@ def test_training_alone_is_changed(audio: Any) -> None:
     # Without a track there is silence as before.
     silent = {"id": "abcdefghijk", "label": example["label"]}
     assert not changed.augment(silent, np.random.default_rng(0))["inputs"].any()
+
+
+def test_clips_that_are_evaluated_lie_all_over() -> None:
+    samples = (1000 * np.arange(1, 13)).astype(np.int16)
+    longer = np.stack(spread(samples, 8, 3)) * 2**15 / 1000
+    np.testing.assert_array_equal(longer[:, 0], [1, 3, 5])
+    shorter = np.stack(spread(samples[:4], 8, 3)) * 2**15 / 1000
+    np.testing.assert_array_equal(shorter, [
+        [0, 0, 0, 0, 1, 2, 3, 4], [0, 0, 1, 2, 3, 4, 0, 0], [1, 2, 3, 4, 0, 0, 0, 0],
+    ])  # fmt: skip
+    assert shorter.dtype == np.float32
+    (middle,) = spread(samples[:4], 8, 1)
+    np.testing.assert_array_equal(middle * 2**15 / 1000, shorter[1])
+    # As a config evaluates them; where clips do not begin anywhere, as without changes.
+    config = AudiosetConfig(
+        recordings=InMemory(), video=None, num_frames=8, eval_clips=3, sound_changes=PLACED
+    )
+    example = recording(frames=None, samples=5 * FRAME)
+    found = config.evaluated(example)["inputs"][..., 0]
+    np.testing.assert_array_equal(found, spread(example["audio"], 8 * FRAME, 3))
+    still = dataclasses.replace(config, sound_changes=SoundChanges(anywhere=False))
+    for clip in still.evaluated(example)["inputs"][..., 0]:
+        np.testing.assert_array_equal(clip, found[2])
+    silent = {"id": "abcdefghijk", "label": example["label"]}
+    assert not config.evaluated(silent)["inputs"].any()
 
 
 def test_refused() -> None:
