@@ -18,10 +18,9 @@ import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-
 from absl import flags
 
-from benchmarks import many_seeds
+from benchmarks import many_seeds, seed_curves
 from perceiver_jax import config as config_lib
 from perceiver_jax.data.audioset.audioset import Recordings, RecordingsConfig
 from perceiver_jax.data.audioset.mel import MelSpectrogram
@@ -34,6 +33,7 @@ from perceiver_jax.train.interrupt import Interrupted
 
 EXPERIMENT = "experiments/languages.py"
 VARIANTS = ("audio_mel", "audio_raw")
+PANELS = {"mean_average_precision": "mAP on the test prompts", "precision_at_1": "accuracy"}
 NUM_TREES = 500
 NUM_CEPSTRA = 20
 # Of the forest: the prompts are of 8,000 samples a second.
@@ -144,6 +144,24 @@ def render(rows: Mapping[str, Row], seeds: int) -> str:
     return tables.render(header, cells, right=header[1:], markdown=True)
 
 
+def draw(
+    names: Sequence[str], seeds: Sequence[int], workdir: pathlib.Path, reference: Row
+) -> pathlib.Path:
+    """Draws the evaluations of all runs beside the forest's means; returns the picture."""
+    runs = {
+        name: [workdir / f"{name}_seed{seed}" / "metrics.jsonl" for seed in seeds] for name in names
+    }
+    means = [statistics.mean(values) for values in (reference.precisions, reference.accuracies)]
+    picture = workdir / "curves.png"
+    seed_curves.draw(
+        runs,
+        picture,
+        panels=PANELS,
+        reference=("random forest", dict(zip(PANELS, means, strict=True))),
+    )
+    return picture
+
+
 def describe(train_set: Sounds, test_set: Sounds, class_names: Sequence[str]) -> str:
     """What the numbers are of: how many examples, and what the most frequent class gives."""
     counts = np.bincount(test_set.labels, minlength=len(class_names))
@@ -175,11 +193,12 @@ def main(argv: Sequence[str]) -> int:
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
         return stopped.exit_code
+    picture = draw(list(found), seeds, workdir, rows["random forest"])
     rows |= {f"`{name}`": row for name, row in found.items()}
     print(f"\n{describe(train_set, test_set, splits[1].class_names)}\n")
     print(render(rows, len(seeds)))
     runs = f"{{{','.join(found)}}}_seed{{{','.join(map(str, seeds))}}}"
-    print(f"\nCurves and reports: {workdir}/{runs}.")
+    print(f"\nCurves of all runs: {picture}; of each, and reports: {workdir}/{runs}.")
     return 0
 
 
