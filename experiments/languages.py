@@ -85,8 +85,6 @@ CHANGES: Mapping[str, Any] = {
 MEL: Mapping[str, Any] = {
     "data.audio.num_bands": 40,
     "data.audio.highest": 4_000.0,  # There is nothing above.
-    "data.spec_augment.longest": 0.1,  # Half as wide, since training is short.
-    "data.spec_augment.widest": 0.1,
     "model.preprocessor.shape": (60, 40),
     "model.preprocessor.prep": "patches",  # 150 inputs of 4 x 4 values.
     "model.preprocessor.spatial_downsample": 4,
