@@ -100,7 +100,7 @@ RAW: Mapping[str, Any] = {
     # Few, since inputs are normalised, and sound is soft beside positions.
     "model.preprocessor.position.num_bands": 2,
     "model.preprocessor.position.max_resolution": (160,),
-    "trainer.num_steps": 3000,
+    "trainer.num_steps": 2500,
 }
 
 

@@ -40,7 +40,11 @@ SPLITS = ("train", "eval")
 TEST_SHARE = 4  # One prompt in so many is to test on.
 CHOICE = ("fit", "valid")  # Lists of what is to train on, for choosing values.
 VALID_SHARE = 4  # One training prompt in so many is in the second.
-TONES = ("ascending-2tone", "beep", "beeperr", "descending-2tone")
+# And monkeys: what is of no language. Some differ between languages in a bit, or in loudness.
+TONES = (
+    "ascending-2tone", "beep", "beeperr", "confbridge-join", "confbridge-leave", "descending-2tone",
+    "tt-monkeys",
+)  # fmt: skip
 QUIET = 33  # Of 32,768: what is nowhere louder, -60 dB, is silence.
 
 README = """Five languages in AudioSet's layout, made by perceiver_jax.data.audioset.asterisk
