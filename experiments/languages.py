@@ -2,8 +2,8 @@
 
     python -m perceiver_jax.train --config=experiments/languages.py:audio_mel --workdir=DIR
 
-2,760 prompts of the telephone exchange Asterisk, in English, Spanish, French, Italian and Russian:
-2,095 (94 minutes) to train on and 665 (32 minutes) to test on. What is said in a test prompt is
+2,745 prompts of the telephone exchange Asterisk, in English, Spanish, French, Italian and Russian:
+2,085 (93 minutes) to train on and 660 (32 minutes) to test on. What is said in a test prompt is
 trained on in no language. Half of the prompts are shorter than 1.4 s, which is about a clip. Debian
 packages ship them; whose work they are is in perceiver_jax/data/audioset/asterisk.py:
 
@@ -27,11 +27,8 @@ times. In evaluation a short prompt lies at 16 places of its clips, which helped
 One voice speaks each language, and English and Spanish are the same speaker's: what is learned is
 to tell these voices by any sound that they make, and those two by language.
 
-The first values were chosen on 400 training recordings that were held out, in a few runs, and then
-run once on the test prompts, with three seeds. What was changed since was not chosen on these: it
-was tried on a quarter of the training prompts, in all languages (valid.csv, with fit.csv to train
-on), in three runs, of which one was broken off, and on two models of the first runs. With a set of
-their own, anybody can:
+How these values were chosen, and what of the test prompts was seen before, is in docs/reproduce.md.
+There is a part of the training prompts to choose others on, in all languages:
 
     python -m perceiver_jax.data.audioset.prepare --clips=data/languages_clips/clips \\
         --segments=data/languages_clips/fit.csv --eval_segments=data/languages_clips/valid.csv \\
