@@ -22,7 +22,7 @@ the probabilities of 16 clips in evaluation, sigmoid cross-entropy, LAMB. What d
 small and reads the sound once; the prompts were recorded with 8,000 samples a second, so there is
 nothing above 4 kHz, raw sound is as many values, read in patches of 8 ms, and a spectrogram is read
 in patches of 4 x 4; clips are moved and made louder or quieter, since each prompt is seen many
-times. In evaluation a short prompt lies at 16 places of its clips, which helped more than all else.
+times. In evaluation too a short prompt lies at several places, one for each of its clips.
 
 One voice speaks each language, and English and Spanish are the same speaker's: what is learned is
 to tell these voices by any sound that they make, and those two by language.
