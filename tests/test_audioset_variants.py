@@ -9,6 +9,7 @@ from perceiver_jax.config import diff, from_dict, load_experiment, override, to_
 from perceiver_jax.data.audioset.audioset import RecordingsConfig
 from perceiver_jax.data.audioset.config import RawAudio
 from perceiver_jax.data.audioset.mel import MelSpectrogram
+from perceiver_jax.data.audioset.sound_changes import SoundChanges
 from perceiver_jax.data.audioset.spec_augment import SpecAugment
 from perceiver_jax.data.audioset.video import VideoConfig
 from perceiver_jax.data.readers import stack
@@ -79,6 +80,8 @@ def test_the_recipe_is_told_by_field() -> None:
         ("data.drop_audio", 0.0),
         ("data.drop_video", 0.0),
         ("data.video.colour", None),
+        ("model.preprocessor.modalities.video.spatial_downsample", 4),
+        ("model.preprocessor.min_padding_size", 8),
         ("data.recordings.hold_out", 100),
         ("task.clips", 8),
         ("trainer.num_epochs", 10),
@@ -86,6 +89,13 @@ def test_the_recipe_is_told_by_field() -> None:
         ("model.encoder.share_towers", True),
     ):
         (difference,) = differences(override(config, {path: value}), config.paper.recipe)
+        assert difference.path == path
+    alone = load_experiment(f"{FILE}:audio_raw")
+    for path, value in (
+        ("model.preprocessor.samples_per_patch", 256),
+        ("data.sound_changes", SoundChanges()),
+    ):
+        (difference,) = differences(override(alone, {path: value}), alone.paper.recipe)
         assert difference.path == path
 
 
