@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from perceiver_jax.data.audioset.decode import SHORTER_SIDE
 from perceiver_jax.data.audioset.records import Fingerprint, fingerprint, ids_file, to_example
 from perceiver_jax.data.source import decoding
 from perceiver_jax.data.splits import HoldOut, check_split
@@ -190,7 +191,7 @@ def read_frames(example: Example, first: int, count: int) -> list[np.ndarray]:
       count: how many; fewer are returned where the video ends.
 
     Returns:
-      Pictures [y, x, 3], uint8 RGB.
+      Pictures [y, x, 3], uint8 RGB, with a shorter side of 256 at most.
 
     Raises:
       CorruptExample: what is stored is damaged; names the recording.
@@ -200,7 +201,8 @@ def read_frames(example: Example, first: int, count: int) -> list[np.ndarray]:
     where = f"recording {example['id']}"
     if "video" in example:
         with decoding(where, DataError):
-            return list(example["video"].frames(first, count, where))
+            # As pictures are stored: however recordings are, a model reads the same of them.
+            return list(example["video"].frames(first, count, where, SHORTER_SIDE))
     return [_picture(data, where) for data in example.get("frames", ())[first : first + count]]
 
 

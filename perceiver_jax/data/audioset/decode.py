@@ -14,7 +14,7 @@ from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.data.media.encoded import EncodedVideo, cut_video
 from perceiver_jax.data.media.excerpts import Open, first_times, frames_from, sound_from
 from perceiver_jax.data.media.files import open_media, seconds_of, start_of
-from perceiver_jax.data.media.frames import FRAME_RATE, upright, video_streams
+from perceiver_jax.data.media.frames import FRAME_RATE, upright, video_streams, within
 from perceiver_jax.data.media.sound import SAMPLE_RATE
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import DataError, require
@@ -29,7 +29,7 @@ Store = Literal["jpeg", "video", "none"]
 _SLACK = 2
 _SHORT = 0.1  # Seconds that a recording, or one of its streams, may end early without a remark.
 _SILENT = 2  # The largest sample, of 32,767, of silence: encoders leave that much of it.
-SHORTER_SIDE = 256  # Of stored pictures, in pixels; the model reads random parts of 224 x 224.
+SHORTER_SIDE = 256  # Of pictures, in pixels; the model reads random parts of 224 x 224.
 QUALITY = 90  # Of JPEG, 1 to 95.
 
 
@@ -188,14 +188,7 @@ def to_jpeg(frame: "av.VideoFrame", pixel: Fraction = Fraction(1)) -> bytes:
     """
     from PIL import Image
 
-    width, height = frame.width * pixel, Fraction(frame.height)
-    scale = min(Fraction(SHORTER_SIDE) / min(width, height), Fraction(1))
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    if size != (frame.width, frame.height):
-        frame_scaled = frame.reformat(*size, format="rgb24", interpolation="AREA")
-        pixels = np.rot90(frame_scaled.to_ndarray(), round(frame.rotation / 90))
-    else:
-        pixels = upright(frame)
+    pixels = upright(frame, within(frame.width * pixel, frame.height, SHORTER_SIDE))
     written = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(written, "JPEG", quality=QUALITY)
+    Image.fromarray(pixels).save(written, "JPEG", quality=QUALITY)
     return written.getvalue()
