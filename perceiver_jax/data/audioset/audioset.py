@@ -191,7 +191,8 @@ def read_frames(example: Example, first: int, count: int) -> list[np.ndarray]:
       count: how many; fewer are returned where the video ends.
 
     Returns:
-      Pictures [y, x, 3], uint8 RGB, with a shorter side of 256 at most.
+      Pictures [y, x, 3], uint8 RGB, with a shorter side of 256 at most; one that is shown several
+      times is the same array.
 
     Raises:
       CorruptExample: what is stored is damaged; names the recording.
@@ -203,7 +204,13 @@ def read_frames(example: Example, first: int, count: int) -> list[np.ndarray]:
         with decoding(where, DataError):
             # As pictures are stored: however recordings are, a model reads the same of them.
             return list(example["video"].frames(first, count, where, SHORTER_SIDE))
-    return [_picture(data, where) for data in example.get("frames", ())[first : first + count]]
+    pictures: list[np.ndarray] = []
+    last = None
+    for data in example.get("frames", ())[first : first + count]:
+        # One that is shown again, as of 12 frames a second every other one, is decoded once.
+        pictures.append(pictures[-1] if data == last else _picture(data, where))
+        last = data
+    return pictures
 
 
 def _picture(data: bytes, where: str) -> np.ndarray:

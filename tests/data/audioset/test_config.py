@@ -166,6 +166,18 @@ def test_only_the_frames_that_are_read_are_decoded() -> None:
     assert not dropped["video"].any() and dropped["audio"].any()
 
 
+def test_a_frame_that_is_shown_again_is_decoded_once() -> None:
+    raw = recording(frames=6)
+    slow = {**raw, "frames": [raw["frames"][k] for k in (0, 0, 2, 2, 2, 0)]}
+    slow["frames"][1] = bytes(bytearray(slow["frames"][0]))  # As read back: equal, not the same.
+    found = read_frames(slow, 0, 6)
+    assert [frame is found[place - 1] for place, frame in enumerate(found)] == [
+        False, True, False, True, True, False,
+    ]  # fmt: skip
+    for frame, place in zip(found, (0, 0, 2, 2, 2, 0), strict=True):
+        np.testing.assert_array_equal(frame, read_frames(raw, place, 1)[0])
+
+
 def test_one_stream_alone_is_an_array() -> None:
     raw = recording()
     audio = _config(video=None).evaluated(raw)["inputs"]
