@@ -11,7 +11,7 @@ import numpy as np
 
 from perceiver_jax.data.media.excerpts import Open, frames_from
 from perceiver_jax.data.media.files import open_media, reason, seek
-from perceiver_jax.data.media.frames import FRAME_RATE, upright, video_stream, within
+from perceiver_jax.data.media.frames import FRAME_RATE, pixel_shape, upright, video_stream, within
 from perceiver_jax.errors import DataError
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class EncodedVideo:
           first: the first, from 0.
           count: how many; fewer, where the video ends.
           name: of the recording, for messages.
-          shorter_side: pixels that it may have, see `upright`; None: any number.
+          shorter_side: pixels that it may have at most, of frames in true proportions; None: frames
+            are as they were encoded.
 
         Raises:
           DataError: the data is damaged.
@@ -46,12 +47,22 @@ class EncodedVideo:
         count = min(count, self.num_frames - first)
         start = Fraction(self.start).limit_denominator(1_000_000)  # As it was before rounding.
         origin = start + Fraction(first, FRAME_RATE)
-        frames = frames_from(lambda: open_media(name, file=io.BytesIO(self.data)), name, origin)
+        pixel = Fraction(1)
+
+        def opened() -> "av.container.InputContainer":
+            nonlocal pixel
+            file = open_media(name, file=io.BytesIO(self.data))
+            pixel = pixel_shape(video_stream(file, name))
+            return file
+
+        frames = frames_from(opened, name, origin)
         last: tuple[av.VideoFrame, np.ndarray] | None = None
         for frame in itertools.islice(frames, max(count, 0)):
             if last is None or last[0] is not frame:
-                size = shorter_side and within(frame.width, frame.height, shorter_side)
-                pixels = upright(frame, size or None)
+                size = None
+                if shorter_side is not None:
+                    size = within(frame.width * pixel, frame.height, shorter_side)
+                pixels = upright(frame, size)
                 if not frame.rotation and self.rotation:  # The container has lost it.
                     pixels = np.ascontiguousarray(np.rot90(pixels, self.rotation // 90))
                 last = frame, pixels
