@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     import av
 
 SAMPLE_RATE = 48_000  # Hz; of all models of both papers.
-# Sound whose time stamps are off by less than this (s) is taken to go on without a gap.
-_JITTER = Fraction(1, 20)
+# Sound whose time stamps are off by less than this (s) is taken to go on without a gap. Frames are as
+# near to their times, and so both lie within one frame, 1 / 25 s, of each other.
+_JITTER = Fraction(1, 50)
 
 TimedSamples = tuple[Fraction | None, np.ndarray]  # When they begin (s), if known; int16 [n].
 
