@@ -11,6 +11,11 @@ from perceiver_jax.errors import DataError, require
 FORMAT = "array_record"  # TFDS's format whose examples can be read in any order.
 
 
+def as_text(name: str) -> str:
+    """Returns a file's name as text, which is stored and printed; names may be any bytes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def find_builder(
     name: str, data_dir: str | None, *, what: str, field: str, mend: Callable[[str], str]
 ) -> Any:

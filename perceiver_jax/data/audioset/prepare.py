@@ -36,6 +36,7 @@ from perceiver_jax.data.audioset.records import SPLITS, VERSION, Fingerprint
 from perceiver_jax.data.conversion.command import check_name, making, show_left_out, show_rate
 from perceiver_jax.data.conversion.parts import LeftOut, alone, available_cores, convert, written
 from perceiver_jax.data.conversion.progress import Progress
+from perceiver_jax.data.stored import as_text
 from perceiver_jax.errors import ConfigError, DataError, require, run_main
 
 _FLAGS = flags.FLAGS
@@ -194,7 +195,8 @@ def show_remarks(remarks: Sequence[LeftOut]) -> None:
     for each in remarks:
         kinds[re.split(r"\d", each.reason)[0].strip()].append(each)
     for kind, found in sorted(kinds.items(), key=lambda item: -len(item[1])):
-        print(f"odd         {len(found):,} {kind}, such as {found[0].name}: {found[0].reason}")
+        example = as_text(found[0].name)
+        print(f"odd         {len(found):,} {kind}, such as {example}: {found[0].reason}")
 
 
 def show_set(done: Prepared, data_dir: str, name: str) -> None:

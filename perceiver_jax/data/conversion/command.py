@@ -11,6 +11,7 @@ from types import FrameType
 from typing import NoReturn
 
 from perceiver_jax.data.conversion.parts import LeftOut, has_parts
+from perceiver_jax.data.stored import as_text
 from perceiver_jax.errors import EXIT_INTERRUPTED, ConfigError
 
 _SHOWN = 20  # So many that were left out are printed; the file has all.
@@ -76,7 +77,8 @@ def show_rate(converted: int, seconds: float, workers: int) -> None:
 def show_left_out(left_out: Sequence[LeftOut], path: Path) -> None:
     """Prints the first of what was left out, and where the whole list is."""
     for each in left_out[:_SHOWN]:
-        named = each.reason if each.name in each.reason else f"{each.name}: {each.reason}"
+        name = as_text(each.name)
+        named = each.reason if name in each.reason else f"{name}: {each.reason}"
         print(f"left out    from {each.split}: {named}")
     if len(left_out) > _SHOWN:
         print(f"            and {len(left_out) - _SHOWN:,} more: {path}")

@@ -5,6 +5,7 @@ import hashlib
 import json
 import pickle
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from perceiver_jax.data.audioset.audioset import (
     read_frames,
 )
 from perceiver_jax.data.audioset.prepare import prepare, show_remarks
+from perceiver_jax.data.conversion.command import show_left_out
 from perceiver_jax.data.source import CorruptExample, Source
-from perceiver_jax.errors import ConfigError, DataError
+from perceiver_jax.errors import ConfigError, DataError, UserError
 from tests.data.audioset.sets import CLASSES, TEST, TRAIN, write_set
 from tests.data.media.clips import click_times, flash_times
 
@@ -232,6 +234,36 @@ def test_a_disk_that_fails_is_no_damaged_clip(layout, tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"was there and cannot be read any more \(No such file"):
         run(dataclasses.replace(layout, clips=str(clips)), tmp_path)
     assert not (tmp_path / "own").exists()
+
+
+def test_names_of_any_bytes(layout, tmp_path, capfd):
+    """What was named in another alphabet's encoding: stored and printed, it is escaped."""
+    clips = shutil.copytree(layout.clips, tmp_path / "clips")
+    for number in (0, 3):
+        (path,) = clips.glob(f"*{TRAIN[number]}.*")
+        path.rename(f"{clips}/caf\udce9 [{TRAIN[number]}]{path.suffix}")
+    (clips / f"caf\udce9 [{TRAIN[3]}].wav").write_bytes(b"no sound")
+    done = run(dataclasses.replace(layout, clips=str(clips)), tmp_path, "any")
+    recordings = RecordingsConfig(name="any", data_dir=str(tmp_path)).open("train")
+    assert f"(caf\\udce9 [{TRAIN[0]}].mkv)" in recordings.describe(recordings.ids.index(TRAIN[0]))
+    show_remarks(done.remarks)
+    show_left_out(done.left_out, done.folder)
+    assert f"/caf\\udce9 [{TRAIN[3]}].wav' cannot be read" in capfd.readouterr().out
+
+
+def test_a_full_disk_is_a_users_error(layout, tmp_path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        with pytest.raises(UserError, match=r"own-train.* cannot be written: .*File too large"):
+            run(layout, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not (tmp_path / "own").exists()
+    assert run(layout, tmp_path).converted == 15  # None is taken for one that is done.
 
 
 def test_room_for_open_shards():
