@@ -23,8 +23,8 @@ SUFFIXES = (
 _YOUTUBE = 11  # Characters of an id.
 # A time after an id: "_30", "_30.000", "_30000", "-30.000_40.000", "_30.0,40.0"
 _TIME = re.compile(r"[_ -](\d+(?:\.\d+)?)(?:[_ ,-](\d+(?:\.\d+)?))?(?![A-Za-z\d])")
-# An id wherever it begins in a name, but for such that another letter or digit touches: "man-speech1"
-# is in neither "woman-speech1" nor "man-speech12". A Y may stand before it.
+# An id wherever it begins in a name, unless another letter or digit touches it: "man-speech1" is in
+# neither "woman-speech1" nor "man-speech12". A Y may stand before it.
 _OTHER = "[A-Za-z0-9]"
 _ID = re.compile(
     rf"(?:(?<!{_OTHER})|(?<!{_OTHER}Y)(?<=Y))(?=([A-Za-z0-9_-]{{{_YOUTUBE}}})(?!{_OTHER}))"

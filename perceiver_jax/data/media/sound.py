@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     import av
 
 SAMPLE_RATE = 48_000  # Hz; of all models of both papers.
-# Sound whose time stamps are off by less than this (s) is taken to go on without a gap. Frames are as
-# near to their times, and so both lie within one frame, 1 / 25 s, of each other.
+# Sound whose time stamps are off by less than this (s) is taken to go on without a gap. Frames are
+# as near to their times, and so both lie within one frame, 1 / 25 s, of each other.
 _JITTER = Fraction(1, 50)
+
+_HIGHEST = 1_000_000  # Samples a second; a damaged file says more, and FFmpeg takes it at its word.
 
 TimedSamples = tuple[Fraction | None, np.ndarray]  # When they begin (s), if known; int16 [n].
 
@@ -64,6 +66,11 @@ def timed_samples(
     # 16 bits, as in the released procedure; and FFmpeg mixes floats of several channels too loudly.
     resampler = av.AudioResampler(format="s16", layout="mono", rate=rate)
     stream = container.streams.audio[0]
+    if stream.codec_context is not None and stream.codec_context.sample_rate > _HIGHEST:
+        raise DataError(
+            f"{str(path)!r} is damaged: it says that its sound has "
+            f"{stream.codec_context.sample_rate:,} samples a second."
+        )
     for frame in itertools.chain(decode(container, stream, path), [None]):
         try:
             resampled = resampler.resample(frame)

@@ -183,6 +183,15 @@ def test_what_is_no_recording_is_refused_by_name(tmp_path, name, content, messag
     assert name in str(caught.value)
 
 
+def test_a_rate_that_cannot_be_is_damage(tmp_path):
+    """FFmpeg would make a filter of gigabytes, and take a quarter of a minute."""
+    content = bytearray(clip(tmp_path, "a.wav", times=None).read_bytes())
+    content[24:28] = (1_275_116_416).to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(CorruptExample, match=r"a.wav' is damaged: it says .* 1,275,116,416 sampl"):
+        read_recording(tmp_path / "a.wav", segment())
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_damaged_files_are_corrupt_examples_or_short(tmp_path, suffix):
     """Cut off or with flipped bits: never another error, which would end a conversion of many."""
