@@ -20,6 +20,11 @@ are to train on or all to test on, by a hash of its name. Left out are silence, 
 no language, and sounds that are there twice, bit for bit.
 """
 
+from perceiver_jax.errors import exit_on_interrupt
+
+if __name__ == "__main__":
+    exit_on_interrupt()  # Now: until then Ctrl-C shows a traceback, and imports take a moment.
+
 import csv
 import dataclasses
 import hashlib

@@ -11,6 +11,11 @@ the pinned packages have 7: give it an environment of its own. A pipeline that i
 anew.
 """
 
+from perceiver_jax.errors import exit_on_interrupt
+
+if __name__ == "__main__":
+    exit_on_interrupt()  # Now: until then Ctrl-C shows a traceback, and imports take a moment.
+
 import os
 import shutil
 from collections.abc import Callable, Sequence

@@ -11,6 +11,11 @@ listed in left_out.json beside the set; there stands too which of those that are
 silent, or without sound or video.
 """
 
+from perceiver_jax.errors import exit_on_interrupt
+
+if __name__ == "__main__":
+    exit_on_interrupt()  # Now: until then Ctrl-C shows a traceback, and imports take a moment.
+
 import dataclasses
 import json
 import os

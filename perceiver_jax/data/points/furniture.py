@@ -18,6 +18,11 @@ below, checked by looking at the catalogues' pictures. This is a small stand-in 
 accuracies on it say nothing about that.
 """
 
+from perceiver_jax.errors import exit_on_interrupt
+
+if __name__ == "__main__":
+    exit_on_interrupt()  # Now: until then Ctrl-C shows a traceback, and imports take a moment.
+
 import collections
 import csv
 import dataclasses

@@ -8,6 +8,11 @@ on all cores. Whatever stops it, the same command goes on where it was, and a se
 not at all. Meshes that cannot be read are left out, and listed in left_out.json beside the set.
 """
 
+from perceiver_jax.errors import exit_on_interrupt
+
+if __name__ == "__main__":
+    exit_on_interrupt()  # Now: until then Ctrl-C shows a traceback, and imports take a moment.
+
 import dataclasses
 import json
 import os
