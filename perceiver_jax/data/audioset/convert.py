@@ -27,7 +27,7 @@ from perceiver_jax.data.audioset.records import (
 )
 from perceiver_jax.data.audioset.shards import write_shard
 from perceiver_jax.data.conversion.parts import LOCK, LeftOut, PartedConversion, digest
-from perceiver_jax.data.stored import FORMAT
+from perceiver_jax.data.stored import FORMAT, as_text
 from perceiver_jax.errors import DataError
 
 LEFT_OUT = "left_out.json"
@@ -157,7 +157,8 @@ class Conversion(PartedConversion):
         outcome = self.outcome()
         for split in SPLITS:
             if self.clips.get(split) and not outcome.ids[split]:
-                reasons = "".join(f"\n    {each.reason}" for each in outcome.left_out[:5])
+                lost = [each for each in outcome.left_out if each.split == split]
+                reasons = "".join(f"\n    {as_text(each.name)}: {each.reason}" for each in lost[:5])
                 raise DataError(f"None of the clips to {split} on could be converted:{reasons}")
         for left in self.folder.glob(".*.partial*"):  # By processes that were killed.
             left.unlink()

@@ -18,6 +18,7 @@ import dataclasses
 import math
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from perceiver_jax.errors import DataError
@@ -136,6 +137,31 @@ def check_distinct(segments: Sequence[Segment]) -> None:
                 "may be in one of the lists only, and once: what is trained on is not tested on."
             )
         seen.add(segment.key)
+
+
+def check_apart(train: Sequence[Segment], test: Sequence[Segment]) -> int:
+    """Refuses lists of which one has a moment of a recording that the other has too.
+
+    Returns:
+      How many recordings are in both, at different times.
+
+    Raises:
+      DataError: names the first recording.
+    """
+    by_id = defaultdict(list)
+    for segment in train:
+        by_id[segment.id].append(segment)
+    shared = set()
+    for segment in test:
+        for other in by_id.get(segment.id, ()):
+            if segment.start < other.end and other.start < segment.end:
+                raise DataError(
+                    f"{segment.id} is to test on from second {segment.start:g} to "
+                    f"{segment.end:g}, and to train on from {other.start:g} to {other.end:g}: what "
+                    "is trained on is not tested on. Take one of them out of its list."
+                )
+            shared.add(segment.id)
+    return len(shared)
 
 
 def _rows(path: str, what: str) -> Iterator[tuple[int, list[str]]]:

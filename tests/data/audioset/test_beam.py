@@ -11,12 +11,15 @@ import pytest
 
 from perceiver_jax.data.audioset.audioset import RecordingsConfig
 from perceiver_jax.data.audioset.prepare import prepare
+from perceiver_jax.errors import DataError
 from tests.data.audioset.sets import write_set
 
 pytest.importorskip("apache_beam")
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
 def test_the_same_set(tmp_path):
     from perceiver_jax.data.audioset.beam import prepare_by_beam
 
@@ -44,3 +47,16 @@ def test_the_same_set(tmp_path):
             assert found.get("frames") == expected.get("frames")
     again = prepare_by_beam(*lists, str(tmp_path), name="many", report=said.append)
     assert again.converted == 0 and again.fingerprints == many.fingerprints
+
+
+def test_what_the_command_of_one_machine_has_done_stays(tmp_path):
+    from perceiver_jax.data.audioset.beam import prepare_by_beam
+
+    layout = write_set(tmp_path / "lists", odd=False)
+    lists = ([layout.segments], [layout.eval_segments], layout.classes, layout.clips)
+    done = tmp_path / "own.parts" / "work" / "done-00000.json"
+    done.parent.mkdir(parents=True)
+    done.touch()
+    with pytest.raises(DataError, match=r"own.parts has what .*prepare has converted so far"):
+        prepare_by_beam(*lists, str(tmp_path), name="own", report=lambda line: None)
+    assert done.exists()

@@ -6,6 +6,9 @@ import json
 import pickle
 import shutil
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -293,10 +296,38 @@ def test_nothing_to_convert(layout, tmp_path):
     for options, message in (
         ({"name": "Audio Set"}, "must be made of small letters"),
         ({"store": "gif"}, "--store=gif must be one of jpeg, video, none"),
+        ({"workers": 0}, "--workers=0 must be 1 or more"),
     ):
         with pytest.raises(ConfigError, match=message):
             prepare(*lists, layout.classes, layout.clips, str(tmp_path), **options)
+    shifted = tmp_path / "shifted.csv"
+    shifted.write_text(f'{TRAIN[0]}, 1.200, 2.600, "/m/b"\n')
+    with pytest.raises(
+        DataError, match="to test on from second 1.2 to 2.6, and to train on from 0"
+    ):
+        prepare(lists[0], [str(shifted)], layout.classes, layout.clips, str(tmp_path))
     with pytest.raises(ConfigError, match="name lists"):
         prepare([], [], layout.classes, layout.clips, str(tmp_path))
     with pytest.raises(DataError, match="train-_0000 from second 0 is listed twice"):
         prepare(lists[0] * 2, [], layout.classes, layout.clips, str(tmp_path))
+
+
+def test_a_recording_in_both_lists_at_different_times_is_told(layout, tmp_path):
+    later = tmp_path / "later.csv"
+    later.write_text(f'{TRAIN[1]}, 1.400, 2.800, "/m/b"\n')
+    layout, said = dataclasses.replace(layout, eval_segments=str(later)), []
+    run(layout, tmp_path, said=said, store="none")
+    assert said[0] == (
+        "Warning: recordings of which one part is to train on and another to test on: 1."
+    )
+
+
+def test_what_is_missing_on_the_command_line_is_said():
+    done = subprocess.run(
+        [sys.executable, "-m", "perceiver_jax.data.audioset.prepare", "my_clips"],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+    )
+    message = "error: unexpected argument 'my_clips'; did you mean --clips=my_clips?"
+    assert (done.returncode, done.stderr.strip()) == (2, message)
