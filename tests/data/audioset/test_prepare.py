@@ -24,25 +24,16 @@ from perceiver_jax.data.audioset.prepare import prepare, show_remarks
 from perceiver_jax.data.conversion.command import show_left_out
 from perceiver_jax.data.source import CorruptExample, Source
 from perceiver_jax.errors import ConfigError, DataError, UserError
-from tests.data.audioset.sets import CLASSES, TEST, TRAIN, write_set
+from tests.data.audioset.sets import CLASSES, TEST, TRAIN, convert_here, write_set
 from tests.data.media.clips import click_times, flash_times
 
 pytest.importorskip("tensorflow_datasets")
 
 
-def _here(conversion, workers, done):
-    """Converts without a process, as one would."""
-    conversion.begin()
-    sent = pickle.loads(pickle.dumps(conversion))
-    assert not sent.clips
-    for part in conversion.missing_parts():
-        sent.do(part, done)
-
-
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     monkeypatch.setattr(audioset_convert, "_LEAST_CLIPS", 3)
-    monkeypatch.setattr("perceiver_jax.data.audioset.prepare.convert", _here)
+    monkeypatch.setattr("perceiver_jax.data.audioset.prepare.convert", convert_here)
 
 
 def run(layout, data_dir, name="own", said=None, **options):
