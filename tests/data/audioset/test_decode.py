@@ -75,7 +75,10 @@ def test_the_whole_recording_is_cut(tmp_path):
     # If its name says that it is a part, or it is too short to be the whole, it is the part.
     assert click_times(read_recording(path, segment(1.4, 1.2), cut=True).audio)[0] > 0.99
     assert click_times(read_recording(path, segment(1.4, 2.5)).audio)[0] > 0.99
-    assert click_times(read_recording(path, segment(30, 1.2)).audio)[0] > 0.99
+    longer = read_recording(path, segment(30, 1.2))
+    assert click_times(longer.audio)[0] > 0.99
+    (remark,) = longer.remarks  # That much longer, it may be the segment of something else.
+    assert remark.startswith("taken from its beginning: with 4.4 s it is too long for")
     (remark,) = read_recording(path, segment(4, 1.2)).remarks
     assert re.fullmatch(r"has 0\.4\d of 1\.20 s", remark)
 
