@@ -35,7 +35,8 @@ from pathlib import Path
 
 import numpy as np
 
-from perceiver_jax.errors import DataError, UserError, run_main
+from perceiver_jax.data.conversion.command import check_arguments
+from perceiver_jax.errors import DataError, run_main
 
 LANGUAGES = {"en": "English", "es": "Spanish", "fr": "French", "it": "Italian", "ru": "Russian"}
 SPLITS = ("train", "eval")
@@ -244,12 +245,9 @@ def main(argv: Sequence[str]) -> None:
     """Entry point; `argv` is what absl left of the command line."""
     from absl import flags
 
-    if len(argv) > 1:
-        raise UserError(f"Unexpected argument {argv[1]!r}; see --help.")
-    if not flags.FLAGS.source or not flags.FLAGS.out:
-        raise UserError("Name the folder of the voices and the one to make: --source, --out.")
-    out = Path(flags.FLAGS.out).expanduser()
-    counts = write_languages(Path(flags.FLAGS.source).expanduser(), out)
+    check_arguments(argv, "source", "out")
+    source, out = (Path(flags.FLAGS[name].value).expanduser() for name in ("source", "out"))
+    counts = write_languages(source, out)
     print(f"{table(counts)}\n")
     print(
         f"Left out: {counts.silent} silent, {counts.tones} tones, {counts.twice} that are there "

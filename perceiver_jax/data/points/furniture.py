@@ -33,9 +33,10 @@ from pathlib import Path
 
 import numpy as np
 
+from perceiver_jax.data.conversion.command import check_arguments
 from perceiver_jax.data.points.meshes import Mesh, read_mesh
 from perceiver_jax.data.source import CorruptExample
-from perceiver_jax.errors import DataError, UserError, require, run_main
+from perceiver_jax.errors import DataError, require, run_main
 
 HELD_OUT = "Scopia"  # The file whose models are the test split.
 CATALOGUE = "PluginFurnitureCatalog.properties"  # In each file.
@@ -317,12 +318,9 @@ def main(argv: Sequence[str]) -> None:
     """Entry point; `argv` is what absl left of the command line."""
     from absl import flags
 
-    if len(argv) > 1:
-        raise UserError(f"Unexpected argument {argv[1]!r}; see --help.")
-    if not flags.FLAGS.source or not flags.FLAGS.out:
-        raise UserError("Name the folder of the .sh3f files and the one to make: --source, --out.")
-    out = Path(flags.FLAGS.out).expanduser()
-    counts = write_furniture(Path(flags.FLAGS.source).expanduser(), out)
+    check_arguments(argv, "source", "out")
+    source, out = (Path(flags.FLAGS[name].value).expanduser() for name in ("source", "out"))
+    counts = write_furniture(source, out)
     print(f"\n{table(counts)}\n")
     print(f"Copies of test models left out of training: {', '.join(counts.copies) or 'none'}.")
     for reason in counts.broken:
