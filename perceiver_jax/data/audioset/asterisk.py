@@ -246,7 +246,8 @@ def main(argv: Sequence[str]) -> None:
     from absl import flags
 
     check_arguments(argv, "source", "out")
-    source, out = (Path(flags.FLAGS[name].value).expanduser() for name in ("source", "out"))
+    given = flags.FLAGS
+    source, out = (Path(each).expanduser() for each in (given.source, given.out))
     counts = write_languages(source, out)
     print(f"{table(counts)}\n")
     print(

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from perceiver_jax.atomic import replacing
@@ -21,6 +21,7 @@ def write_shard(
     root: str,
     class_names: Sequence[str],
     store: Store,
+    given_up: Mapping[int, str],
     done: Callable[[int], None] = lambda number: None,
 ) -> None:
     """Decodes clips into a shard, and then writes what became of them.
@@ -32,6 +33,7 @@ def write_shard(
       root: the folder that they are in.
       class_names: of all classes.
       store: what to store of video.
+      given_up: numbers of clips that are not to be read, and why.
       done: called with the number of each clip.
 
     Raises:
@@ -49,6 +51,8 @@ def write_shard(
         writer = ArrayRecordWriter(str(temporary), "group_size:1")
         for number, clip in enumerate(clips):
             try:
+                if number in given_up:
+                    raise CorruptExample(given_up[number])
                 recording = read_clip(clip, root, store)
             except CorruptExample as error:
                 left_out.append((clip.path, str(error)))

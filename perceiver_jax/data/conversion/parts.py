@@ -66,6 +66,14 @@ class PartedConversion(abc.ABC):
     def is_done(self, part: int) -> bool:
         """Returns whether a part is there."""
 
+    def give_up(self, item: int, reason: str) -> bool:
+        """Notes that an entry ends any process that converts it, if it can be left out.
+
+        Returns:
+          Whether `do` will leave it out.
+        """
+        return False
+
     def lay_out(self) -> None:  # noqa: B027
         """Writes what those who make parts need to know; called once, in an empty folder."""
 

@@ -319,7 +319,8 @@ def main(argv: Sequence[str]) -> None:
     from absl import flags
 
     check_arguments(argv, "source", "out")
-    source, out = (Path(flags.FLAGS[name].value).expanduser() for name in ("source", "out"))
+    given = flags.FLAGS
+    source, out = (Path(each).expanduser() for each in (given.source, given.out))
     counts = write_furniture(source, out)
     print(f"\n{table(counts)}\n")
     print(f"Copies of test models left out of training: {', '.join(counts.copies) or 'none'}.")

@@ -260,6 +260,27 @@ def test_a_full_disk_is_a_users_error(layout, tmp_path):
     assert run(layout, tmp_path).converted == 15  # None is taken for one that is done.
 
 
+def test_a_clip_that_crashes_its_process_is_left_out(layout, tmp_path, monkeypatch):
+    """As workers.py sees to; whoever goes on later knows of it."""
+
+    def crashing(conversion, workers, done):
+        conversion.begin()
+        number = next(k for k, each in enumerate(conversion.ordered) if TRAIN[1] in each[1].path)
+        assert conversion.give_up(number, "crashed (SIGSEGV)")
+        assert not conversion.give_up(number, "crashed (SIGSEGV)")  # Of no use.
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("perceiver_jax.data.audioset.prepare.convert", crashing)
+    with pytest.raises(KeyboardInterrupt):
+        run(layout, tmp_path)
+    monkeypatch.setattr("perceiver_jax.data.audioset.prepare.convert", convert_here)
+    done = run(layout, tmp_path)
+    name = f"Y{TRAIN[1]}.wav"
+    reasons = {each.name: each.reason for each in done.left_out}
+    assert reasons[name] == f"'{name}' crashed (SIGSEGV)" and len(reasons) == 5
+    assert done.converted == 15 and done.fingerprints["train"].num_clips == 9
+
+
 def test_room_for_open_shards():
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
