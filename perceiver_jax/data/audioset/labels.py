@@ -169,14 +169,23 @@ def _rows(path: str, what: str) -> Iterator[tuple[int, list[str]]]:
     try:
         # utf-8-sig: what a spreadsheet has saved begins with a mark.
         with open(os.path.expanduser(path), encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, skipinitialspace=True, strict=True)
-            for row in reader:
-                # Without csv's quotes: the comments of the published lists have none.
-                if row and not row[0].startswith("#"):
-                    yield reader.line_num, [cell.strip() for cell in row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"the {what} {path} cannot be read: {reason}.") from error
+            # Quotes in comments are no quotes, and what follows one is no mistake if it is space.
+            lines = (line.strip() for line in file)
+            reader = csv.reader(
+                ("" if line.startswith("#") else line for line in lines),
+                skipinitialspace=True,
+                strict=True,
+            )
+            try:
+                for row in reader:
+                    if row:
+                        yield reader.line_num, [cell.strip() for cell in row]
+            except csv.Error as error:
+                raise DataError(f"{path}, line {reader.line_num}, is no CSV: {error}.") from error
+    except OSError as error:
+        raise DataError(f"the {what} {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"the {what} {path} is no text in UTF-8 ({error}); save it so.") from error
 
 
 def _seconds(text: str, where: str) -> float:
