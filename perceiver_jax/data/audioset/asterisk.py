@@ -125,7 +125,7 @@ def find_prompts(source: Path) -> list[Prompt]:
     ]  # fmt: skip
 
 
-def read_sound(path: Path) -> tuple[int, np.ndarray]:
+def read_wav(path: Path) -> tuple[int, np.ndarray]:
     """Reads a wav file of one channel of 16 bits.
 
     Returns:
@@ -204,7 +204,7 @@ def _heard(
     languages: dict[str, set[str]] = {}
     sounds = []
     for prompt in prompts:
-        rate, samples = read_sound(source / prompt.file)
+        rate, samples = read_wav(source / prompt.file)
         if not len(samples) or np.abs(samples.astype(np.int32)).max() < QUIET:
             left_out["silent"] += 1
         elif prompt.name in TONES:

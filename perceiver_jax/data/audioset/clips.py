@@ -85,8 +85,17 @@ def find_clips(folder: str, segments: Sequence[Segment]) -> Found:
 
 
 def media_files(root: str) -> Iterator[str]:
-    """Yields the files of sound and video in a folder, by their paths in it, hidden ones not."""
+    """Yields the files of sound and video in a folder, by their paths in it, hidden ones not.
+
+    Links are followed, and each folder is looked into once.
+    """
+    seen = set()
     for place, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # By a link, which may lead round and round.
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = sorted(each for each in folders if not each.startswith("."))
         for name in sorted(names):
             if not name.startswith(".") and _suffix(name) in SUFFIXES:

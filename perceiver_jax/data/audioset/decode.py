@@ -167,7 +167,7 @@ def _pictures(
         return tuple(pictures), None
     found, rotation = 0, 0
     for frame in frames:
-        found, rotation = found + 1, round(frame.rotation)
+        found, rotation = found + 1, 90 * round(frame.rotation / 90)
     if not found:
         return None, None
     data, start = cut_video(open_file, path, origin, origin + Fraction(segment.seconds))

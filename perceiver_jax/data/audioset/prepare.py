@@ -211,6 +211,7 @@ def listed(folder: Path) -> tuple[tuple[LeftOut, ...], tuple[LeftOut, ...]]:
 
 
 def fingerprints(folder: Path) -> dict[str, Fingerprint]:
+    """Which recordings the splits of a set have."""
     metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
     return {split: Fingerprint(**metadata[split]) for split in SPLITS if split in metadata}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from perceiver_jax.data.audioset.clips import Clip, find_clips
+from perceiver_jax.data.audioset.clips import Clip, find_clips, media_files
 from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.errors import DataError
 
@@ -94,6 +94,14 @@ def test_the_time_in_a_name_is_rather_that_of_one_segment(tmp_path):
     assert found.clips == (Clip(SEGMENT, f"{ID}_30.wav", True),) and found.missing == (half,)
     # Cut to whole seconds.
     assert find_clips(root, [half]).clips == (Clip(half, f"{ID}_30.wav", True),)
+
+
+def test_links_that_lead_round(tmp_path):
+    root = touch(tmp_path, "a/0.wav", "b/1.wav")
+    for place in ("a/up", "b/up", "again"):
+        (tmp_path / place).symlink_to(tmp_path)
+    (tmp_path / "c").symlink_to(tmp_path / "b")
+    assert list(media_files(root)) == ["a/0.wav", "b/1.wav"]
 
 
 def test_folders_without_clips(tmp_path):
