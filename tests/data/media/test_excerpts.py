@@ -115,6 +115,19 @@ def test_sound_that_is_lost_is_silence(tmp_path, lost):
     check(*read(tmp_path / "a.mkv", 0, 2.5), [1, 2])
 
 
+def test_sound_that_becomes_another_goes_on(tmp_path):
+    """Two broadcasts, one after the other: mono at 48 kHz, and stereo at 44.1 kHz."""
+    options = {"times": None, "seconds": 2.9, "audio_codec": "aac"}
+    first = write_clip(tmp_path / "1.ts", sound_until=1.4, **options)
+    second = write_clip(
+        tmp_path / "2.ts", sound_from=1.4, layout="stereo", sample_rate=44_100, **options
+    )
+    (tmp_path / "a.ts").write_bytes(first.read_bytes() + second.read_bytes())
+    clicks = click_times(read_sound(tmp_path / "a.ts") * 2**15)
+    # AAC begins with 21 ms of its own, and what is off by less than 20 ms is no gap.
+    np.testing.assert_allclose(clicks, [1.021, 2], atol=0.02)
+
+
 def test_video_is_copied_from_the_key_frame_on_also_where_a_file_has_no_index(tmp_path):
     """Or an hour of an .avi would be stored with the ten seconds after it."""
     path = write_clip(tmp_path / "a.avi", times=frame_times(25, 2.9), sample_rate=None, seconds=2.9)
