@@ -8,7 +8,7 @@ The packages are what the telephone exchange Asterisk says, recorded by one voic
 
     apt-get download asterisk-core-sounds-{en,es,fr,it,ru}-wav
     for file in asterisk-core-sounds-*.deb; do dpkg -x $file asterisk; done
-    python -m perceiver_jax.data.audioset.asterisk \
+    python -m perceiver_jax.data.audioset.asterisk \\
         --source=asterisk/usr/share/asterisk/sounds --out=data/languages_clips
 
 Where there is no apt, packages.debian.org has the files; what is told here is of version 1.6.1-1.

@@ -62,7 +62,11 @@ def prepare_by_beam(
         ("array_record", "array-record"),
         ("importlib_resources", None),
     ):
-        require(package, purpose="Preparing a set by Beam", pip_name=pip_name)
+        require(
+            package,
+            purpose="Preparing a set by Beam, in an environment of its own (docs/data.md),",
+            pip_name=pip_name,
+        )
     from perceiver_jax.data.audioset import builder
 
     conversion = prepare.plan(
@@ -119,5 +123,6 @@ if __name__ == "__main__":
     from perceiver_jax.data.audioset import beam
 
     prepare.define_flags()
+    flags.adopt_module_key_flags(prepare)  # --help lists them too.
     flags.DEFINE_list("beam_options", [], "Beam's own flags, separated by commas.")
     run_main(beam.main)

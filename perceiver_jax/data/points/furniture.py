@@ -7,7 +7,7 @@ The package is 120 MB; it need not be installed, and to unpack it takes no root:
 
     mkdir -p data && (cd data && apt-get download sweethome3d-furniture)
     dpkg -x data/sweethome3d-furniture_*.deb data/sweethome3d
-    python -m perceiver_jax.data.points.furniture \
+    python -m perceiver_jax.data.points.furniture \\
         --source=data/sweethome3d/usr/share/sweethome3d/furniture --out=data/furniture_meshes
 
 Where there is no apt, packages.debian.org/sweethome3d-furniture has the file; what is told here is

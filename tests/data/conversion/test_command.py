@@ -1,4 +1,4 @@
-"""What Ctrl-C says while a set is made."""
+"""What commands that make sets say: of their flags, and when Ctrl-C ends them."""
 
 import subprocess
 import sys
@@ -41,6 +41,16 @@ def test_ctrl_c_while_a_command_is_imported_is_no_traceback(name):
         text=True,
     )
     assert (done.returncode, done.stderr) == (130, "\nInterrupted.\n")
+
+
+def test_help_lists_the_flags_of_the_pipeline():
+    done = subprocess.run(
+        [sys.executable, "-m", "perceiver_jax.data.audioset.beam", "--help"],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+    )
+    assert "--beam_options:" in done.stdout and "--segments:" in done.stdout
 
 
 def test_ctrl_c_says_what_is_kept(tmp_path):
