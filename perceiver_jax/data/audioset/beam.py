@@ -29,6 +29,7 @@ from perceiver_jax.data.audioset.decode import Store
 from perceiver_jax.data.audioset.records import VERSION
 from perceiver_jax.data.conversion.command import check_arguments, show_left_out
 from perceiver_jax.data.conversion.parts import alone, has_parts, written
+from perceiver_jax.data.stored import remove_unfinished
 from perceiver_jax.errors import DataError, require, run_main
 
 _FLAGS = flags.FLAGS
@@ -72,7 +73,8 @@ def prepare_by_beam(
     conversion = prepare.plan(
         segments, eval_segments, classes, clips, data_dir, name=name, store=store, report=report
     )
-    folder = Path(data_dir).expanduser() / name / VERSION
+    root = Path(data_dir).expanduser()
+    folder = root / name / VERSION
     converted = 0
     if written(conversion, folder) and (folder / LEFT_OUT).exists():
         report(f"{folder} is there already, made of the same clips in the same way.")
@@ -82,7 +84,8 @@ def prepare_by_beam(
             for left in conversion.folder.glob("*.jsonl"):  # By a run that was stopped.
                 left.unlink()
             shutil.rmtree(folder, ignore_errors=True)  # By one that was killed at its very end.
-            builder.write(conversion, os.fspath(Path(data_dir).expanduser()), list(options))
+            remove_unfinished(root, name, VERSION)
+            builder.write(conversion, os.fspath(root), list(options))
         shutil.rmtree(conversion.folder, ignore_errors=True)
         converted = sum(map(len, conversion.clips.values()))
     left_out, remarks = prepare.listed(folder)

@@ -43,6 +43,7 @@ from perceiver_jax.data.conversion.progress import Progress
 from perceiver_jax.data.points.convert import VERSION, Conversion, check_enough_points
 from perceiver_jax.data.points.known import HDF5_MODELNET40, MODELNET40, name_of, surprises
 from perceiver_jax.data.points.layouts import SPLITS, Hdf5Clouds, Layout, counted, find_layout
+from perceiver_jax.data.stored import remove_unfinished
 from perceiver_jax.errors import DataError, require, run_main
 
 _FLAGS = flags.FLAGS
@@ -152,8 +153,7 @@ def _checked_name(name: str | None, layout: Layout, source: str) -> str:
 def _write(name: str, root: Path, conversion: Conversion) -> None:
     from perceiver_jax.data.points import builder
 
-    for left in (root / name).glob(f"*incomplete*{VERSION}*"):  # By a run that was killed.
-        shutil.rmtree(left, ignore_errors=True)
+    remove_unfinished(root, name, VERSION)
     builder.write(name, os.fspath(root), conversion)
 
 

@@ -27,10 +27,13 @@ def test_the_same_set(tmp_path):
     lists = ([layout.segments], [layout.eval_segments], layout.classes, layout.clips)
     said = []
     one = prepare(*lists, str(tmp_path), name="one", workers=1, report=said.append)
+    left = tmp_path / "many" / "incomplete.ABCDEF_1.0.0"  # As TFDS calls it.
+    left.mkdir(parents=True)
     many = prepare_by_beam(*lists, str(tmp_path), name="many", report=said.append)
     assert many.fingerprints == one.fingerprints and many.converted == 15
     assert set(many.left_out) == set(one.left_out) and set(many.remarks) == set(one.remarks)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lists", "many", "one"]
+    assert not left.exists()
     for split in ("train", "test"):
         ours, theirs = (
             RecordingsConfig(name=name, data_dir=str(tmp_path)).open(split)
