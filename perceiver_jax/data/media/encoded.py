@@ -96,13 +96,12 @@ def cut_video(
             stream = video_stream(file, path)
             with av.open(written, "w", format=_FORMAT) as copy:
                 target = copy.add_stream_from_template(stream)
-                packets = _packets(file, stream, end)
-                opening = next(packets, None)
-                if opening is None:
+                packets = _packets(file, stream, origin, end)
+                if not packets:
                     raise DataError(f"{str(path)!r} has no video at second {float(origin):g}.")
-                _, first_shown, first_decoded = opening
+                _, first_shown, first_decoded = packets[0]
                 shift = min(first_shown, first_decoded)  # Matroska's clock has no time before 0.
-                for packet, shown, decoded in itertools.chain([opening], packets):
+                for packet, shown, decoded in packets:
                     packet.pts, packet.dts = shown - shift, decoded - shift
                     packet.stream = target
                     copy.mux(packet)
@@ -116,18 +115,24 @@ def cut_video(
 
 
 def _packets(
-    file: "av.container.InputContainer", stream: "av.video.stream.VideoStream", end: Fraction
-) -> Iterator[tuple["av.Packet", int, int]]:
-    """Packets with the ticks at which they are shown and decoded, from the first key frame on.
+    file: "av.container.InputContainer",
+    stream: "av.video.stream.VideoStream",
+    origin: Fraction,
+    end: Fraction,
+) -> list[tuple["av.Packet", int, int]]:
+    """Packets with the ticks at which they are shown and decoded.
 
-    Ends when all that is shown before `end` was there.
+    They begin with the last key frame that is shown at `origin` or before, or else with the first
+    one, and end when all that is shown before `end` was there.
     """
-    started = False
+    packets: list[tuple[av.Packet, int, int]] = []
     for packet in file.demux(stream):
         if packet.pts is None or packet.dts is None or packet.time_base is None:
             continue
-        started = started or packet.is_keyframe
         if packet.dts * packet.time_base > end:
-            return
-        if started:
-            yield packet, packet.pts, packet.dts
+            break
+        if packet.is_keyframe and packet.pts * packet.time_base <= origin:
+            packets.clear()  # A file that cannot be entered there is read from its beginning.
+        if packets or packet.is_keyframe:
+            packets.append((packet, packet.pts, packet.dts))
+    return packets
