@@ -37,18 +37,18 @@ _CHANGES: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight recordings to train on, half of them with video, and two to test on; prepared."""
-    root = tmp_path_factory.mktemp("own")
+    root = tmp_path_factory.mktemp("set")
     layout = write_set(root, odd=False)
     prepare(
         [layout.segments], [layout.eval_segments], layout.classes, layout.clips, str(root / "data"),
-        name="own", workers=1, report=str,
+        workers=1, report=str,
     )  # fmt: skip
     return root / "data"
 
 
 def _whole_way(variant: str, data_dir: Path, workdir: Path) -> dict[str, Any]:
     real, small = (load_experiment(f"{FILE}:{name}") for name in (variant, f"small_{variant}"))
-    recordings = RecordingsConfig(name="own", data_dir=str(data_dir))
+    recordings = RecordingsConfig(data_dir=str(data_dir))
     config = override(small, {**_CHANGES, "data.recordings": recordings, "paper": real.paper})
     final = train(config, workdir)
     assert (final["step"], final["examples"]) == (4, len(TEST))

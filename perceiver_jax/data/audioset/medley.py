@@ -35,6 +35,11 @@ to tell shots of one film from those of another, half a second after those that 
 a check of the plumbing; who speaks English here speaks by telephone, and nobody else does.
 """
 
+from perceiver_jax.errors import exit_on_interrupt
+
+if __name__ == "__main__":
+    exit_on_interrupt()  # Now: until then Ctrl-C shows a traceback, and imports take a moment.
+
 import dataclasses
 import functools
 import hashlib
@@ -55,7 +60,8 @@ from perceiver_jax.data.audioset.medley_sources import (
     find,
     where,
 )
-from perceiver_jax.errors import DataError, UserError, run_main
+from perceiver_jax.data.conversion.command import check_arguments
+from perceiver_jax.errors import DataError, run_main
 
 TEST_SHARE = 4  # One in so many is to test on.
 FRAMES = 10  # Of a segment of a film.
@@ -240,10 +246,7 @@ def main(argv: Sequence[str]) -> None:
     """Entry point; `argv` is what absl left of the command line."""
     from absl import flags
 
-    if len(argv) > 1:
-        raise UserError(f"Unexpected argument {argv[1]!r}; see --help.")
-    if not flags.FLAGS.out:
-        raise UserError("Name the folder to make: --out=FOLDER.")
+    check_arguments(argv, "out")
     given = {name: getattr(flags.FLAGS, name) for name in SOURCES}
     folders = {name: Path(each).expanduser() for name, each in given.items() if each}
     out = Path(flags.FLAGS.out).expanduser()
