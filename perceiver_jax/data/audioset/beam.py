@@ -26,8 +26,10 @@ from absl import flags
 from perceiver_jax.data.audioset import prepare
 from perceiver_jax.data.audioset.convert import DONE_PATTERN, LEFT_OUT
 from perceiver_jax.data.audioset.decode import Store
+from perceiver_jax.data.audioset.planning import plan
 from perceiver_jax.data.audioset.records import VERSION
-from perceiver_jax.data.conversion.command import check_arguments, show_left_out
+from perceiver_jax.data.audioset.told import show_left_out, show_remarks
+from perceiver_jax.data.conversion.command import check_arguments
 from perceiver_jax.data.conversion.parts import alone, has_parts, written
 from perceiver_jax.data.stored import remove_unfinished
 from perceiver_jax.errors import DataError, require, run_main
@@ -70,7 +72,7 @@ def prepare_by_beam(
         )
     from perceiver_jax.data.audioset import builder
 
-    conversion = prepare.plan(
+    conversion = plan(
         segments, eval_segments, classes, clips, data_dir, name=name, store=store, report=report
     )
     root = Path(data_dir).expanduser()
@@ -116,8 +118,8 @@ def main(argv: Sequence[str]) -> None:
         options=_FLAGS.beam_options,
         report=lambda line: print(line, flush=True),
     )
-    show_left_out(done.left_out, done.folder / LEFT_OUT)
-    prepare.show_remarks(done.remarks)
+    show_left_out(done.left_out, done.folder)
+    show_remarks(done.remarks)
     prepare.show_set(done, _FLAGS.data_dir, _FLAGS.name)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import hashing
 
-from perceiver_jax.data.audioset.clips import Clip
+from perceiver_jax.data.audioset.clip_names import Clip
 from perceiver_jax.data.audioset.convert import Conversion, Outcome, describe_set
 from perceiver_jax.data.audioset.decode import Store
 from perceiver_jax.data.audioset.records import SPLITS, VERSION, features, to_record

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from perceiver_jax.atomic import replacing
-from perceiver_jax.data.audioset.clips import Clip
+from perceiver_jax.data.audioset.clip_names import Clip
+from perceiver_jax.data.audioset.clips import Unused
 from perceiver_jax.data.audioset.decode import Store
 from perceiver_jax.data.audioset.labels import Classes, Segment
 from perceiver_jax.data.audioset.records import (
@@ -30,7 +31,8 @@ from perceiver_jax.data.conversion.parts import LOCK, LeftOut, PartedConversion,
 from perceiver_jax.data.stored import FORMAT, as_text
 from perceiver_jax.errors import DataError
 
-LEFT_OUT = "left_out.json"
+LEFT_OUT = "left_out.json"  # What is not in the set, and why, and what is odd in it;
+MISSING = "missing.txt"  # ids that there is no clip of. Both are in the set's folder.
 _WORK = "work"  # The folder, beside the shards, of what is needed until the set is whole.
 DONE_PATTERN = f"{_WORK}/done-*.json"  # One for each part that is converted.
 _MOST_SHARDS = 1024  # Of a split: a reader keeps each that it has read from open.
@@ -58,6 +60,7 @@ class Conversion(PartedConversion):
     store: Store
     folder: Path  # Of the shards, until the set is whole.
     missing: tuple[LeftOut, ...] = ()  # Segments without a clip.
+    unused: tuple[Unused, ...] = ()  # Files that are of none.
 
     version: ClassVar[str] = VERSION
     part_pattern: ClassVar[str] = f"{_WORK}/*.json"
@@ -95,7 +98,7 @@ class Conversion(PartedConversion):
 
     @functools.cached_property
     def _provenance(self) -> dict[str, Any]:
-        clips = (f"{split} {clip.path} {clip.cut} {clip.segment}" for split, clip in self.ordered)
+        clips = (f"{split} {clip}" for split, clip in self.ordered)
         listed = (f"{each.split} {each.name}" for each in self.missing)
         return {
             "clips": digest(*clips),
@@ -225,7 +228,7 @@ class Conversion(PartedConversion):
     def __getstate__(self) -> dict[str, Any]:
         """Goes to the processes that convert, with the parts and without the clips."""
         state = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {**state, "clips": {}, "missing": (), "parts": self.parts}
+        return {**state, "clips": {}, "missing": (), "unused": (), "parts": self.parts}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,9 +257,19 @@ def describe_set(conversion: Conversion, outcome: Outcome, folder: Path) -> None
             {"name": each.name, "split": each.split, "remark": each.reason}
             for each in outcome.remarks
         ],
+        "unused": [{"name": each.path, "reason": each.reason} for each in conversion.unused],
     }
     _write(folder / "metadata.json", json.dumps(metadata, indent=1))
     _write(folder / LEFT_OUT, json.dumps(listed, indent=1))
+    write_missing(folder / MISSING, conversion.missing)
+
+
+def write_missing(path: Path, missing: Sequence[LeftOut]) -> None:
+    """Writes the ids of recordings that there is no clip of, one a line, as downloaders take them.
+
+    A segment that is missing is named by its recording's id.
+    """
+    _write(path, "".join(f"{id_}\n" for id_ in dict.fromkeys(each.name for each in missing)))
 
 
 def tidy(place: Path) -> None:
@@ -277,9 +290,6 @@ def _shuffled(segment: Segment) -> bytes:
 
 
 def _to_clip(stored: dict[str, Any]) -> Clip:
-    segment = stored["segment"]
-    return Clip(
-        Segment(segment["id"], segment["start"], segment["end"], tuple(segment["labels"])),
-        stored["path"],
-        stored["cut"],
-    )
+    segment = {**stored["segment"], "labels": tuple(stored["segment"]["labels"])}
+    others = tuple(stored["others"])
+    return Clip(**{**stored, "segment": Segment(**segment), "others": others})

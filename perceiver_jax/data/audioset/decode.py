@@ -1,9 +1,9 @@
 """A clip's file as a recording: sound and frames on one clock, ready to be stored."""
 
 import dataclasses
-import functools
 import io
 import itertools
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from perceiver_jax.data.audioset.labels import Segment
+from perceiver_jax.data.audioset.sources import Source, choose
 from perceiver_jax.data.media.encoded import EncodedVideo, cut_video
 from perceiver_jax.data.media.excerpts import Open, first_times, frames_from, sound_from
-from perceiver_jax.data.media.files import open_media, seconds_of, start_of
 from perceiver_jax.data.media.frames import FRAME_RATE, upright, video_streams
 from perceiver_jax.data.media.sound import SAMPLE_RATE
 from perceiver_jax.data.source import CorruptExample
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 Store = Literal["jpeg", "video", "none"]
 
-# A file that is longer than its segment by more than this (s) may be the whole recording. Tools cut
-# where they can, and so leave somewhat more.
+# A file as long as its segment but for this (s) is the segment. Tools cut where they can, and so
+# leave somewhat more.
 _SLACK = 2
+# Of a recording that ends within its segment, so much (s) must be in it; or half of a shorter one.
+_LEAST = 1
 _SHORT = 0.1  # Seconds that a recording, or one of its streams, may end early without a remark.
 _SILENT = 2  # The largest sample, of 32,767, of silence: encoders leave that much of it.
 SHORTER_SIDE = 256  # Of stored pictures, in pixels; the model reads random parts of 224 x 224.
@@ -57,20 +59,30 @@ class Recording:
 
 
 def read_recording(
-    path: Path | str, segment: Segment, *, cut: bool = False, store: Store = "jpeg"
+    path: Path | str,
+    segment: Segment,
+    *,
+    cut: bool = False,
+    skip: float = 0.0,
+    others: Sequence[Path | str] = (),
+    store: Store = "jpeg",
 ) -> Recording:
     """Decodes a segment from its file, or from one of the whole recording.
 
-    A file that is more than 2 s longer than the segment, and long enough to have its beginning, is
-    taken for the whole recording: the part from segment.start to segment.end is read. Any other is
-    taken for the segment itself, with a remark where it is that much longer; what it has beyond the
-    segment's length is left out. Its clock starts with the first of its streams; until a later one
-    begins, there is silence, or the first frame.
+    A file that is as long as the segment, give or take 2 s, is taken for the segment itself; what
+    it has beyond the segment's length is left out. Any other is taken for the whole recording, from
+    which the part from segment.start to segment.end is read; if it ends before that begins, or
+    within the first second, it is refused, since it may be of anything. The clock of a segment
+    starts with the first of its streams; until a later one begins, there is silence, or the first
+    frame.
 
     Args:
       path: the file.
       segment: which part it is of a recording.
-      cut: the file is known to be the segment.
+      cut: the file is known to begin with the segment, however long it is,
+      skip: or so many seconds before.
+      others: files that have the same. If `path` lacks sound or video, one that has both is read
+        in its place; if there is none, sound and video of two that are equally long.
       store: "jpeg" decodes frames at 25 a second and stores each as a picture with a shorter side
         of 256 at most; "video" keeps the video as it was encoded, which is decoded all the same, so
         that damage is noticed now; "none" leaves frames out.
@@ -83,7 +95,8 @@ def read_recording(
     require("av", purpose="Reading recordings")
     require("PIL", purpose="Storing frames", pip_name="pillow")
     try:
-        return _read(path, segment, cut, store)
+        sources = choose([path, *others], video=store != "none")
+        return _read(sources, segment, cut, skip, store)
     except CorruptExample:
         raise
     except DataError as error:
@@ -95,45 +108,70 @@ def read_recording(
         ) from error
 
 
-def _read(path: Path | str, segment: Segment, cut: bool, store: Store) -> Recording:
-    open_file = functools.partial(open_media, path, "sound or video")
-    remarks: list[str] = []
-    with open_file() as file:
-        has_video, has_audio = bool(video_streams(file)), bool(file.streams.audio)
-        origin = start_of(file) + Fraction(segment.start)
-        # Of a segment at the beginning it does not matter.
-        seconds = seconds_of(file, path) if segment.start > 0 and not cut else Fraction(0)
-        is_longer = seconds > segment.seconds + _SLACK
-        whole = is_longer and seconds > segment.start
-    if not whole:
-        times = [time for time in first_times(open_file, path) if time is not None]
-        if not times:
-            raise CorruptExample(f"{str(path)!r} has neither sound nor frames.")
-        origin = min(times)
-    if is_longer and not whole:
-        remarks.append(
-            f"taken from its beginning: with {float(seconds):.1f} s it is too long for the "
-            "segment, and too short for the whole recording"
-        )
+def _read(
+    sources: Sequence[Source], segment: Segment, cut: bool, skip: float, store: Store
+) -> Recording:
+    first = sources[0]
+    sounding = next((each for each in sources if each.has_audio), None)
+    seen = next((each for each in sources if each.has_video), None)
+    origin, whole = _origin(sources, segment, cut, skip)
     audio = frames = video = None
-    if has_audio:
-        found = sound_from(open_file, path, origin, round(segment.seconds * SAMPLE_RATE))
+    if sounding is not None:
+        count = round(segment.seconds * SAMPLE_RATE)
+        found = sound_from(sounding.open, sounding.path, origin, count)
         audio = found if len(found) else None
-    if has_video and store != "none":
-        frames, video = _pictures(open_file, path, segment, origin, store)
+    if seen is not None and store != "none":
+        frames, video = _pictures(seen, segment, origin, store)
     if audio is None and not frames and video is None:
+        if seen is not None and store == "none":
+            raise CorruptExample(f"{str(first.path)!r} has no sound, and frames are not wanted.")
         raise CorruptExample(
-            f"{str(path)!r} has neither sound nor frames"
+            f"{str(first.path)!r} has neither sound nor frames"
             + (f" from second {segment.start:g} on." if whole else ".")
         )
+    remarks = [each.remark for each in sources if each.remark]
     if audio is None:
-        remarks.append("its sound has no samples" if has_audio else "no sound")
+        remarks.append("its sound has no samples" if sounding is not None else "no sound")
     elif int(np.abs(audio.astype(np.int32)).max()) <= _SILENT:
         remarks.append("silent")
     if not frames and video is None and store != "none":
-        remarks.append("its video has no frames" if has_video else "no video")
+        remarks.append("its video has no frames" if seen is not None else "no video")
     recording = Recording(audio, frames or None, video, tuple(remarks))
     return dataclasses.replace(recording, remarks=(*remarks, *_lengths(recording, segment)))
+
+
+def _origin(
+    sources: Sequence[Source], segment: Segment, cut: bool, skip: float
+) -> tuple[Fraction, bool]:
+    """When the segment begins, by the files' clock, and whether they are of more than it.
+
+    Raises:
+      CorruptExample: they are not of the segment, or have nothing at all.
+    """
+    path = sources[0].path
+    begins = skip if cut else segment.start  # Seconds of the file, if it is of more.
+    whole = begins > 0  # Of a segment at the beginning it does not matter.
+    if whole:
+        seconds = sources[0].seconds()
+        if not cut:
+            whole = abs(seconds - segment.seconds) > _SLACK
+        if whole and seconds < begins + min(_LEAST, segment.seconds / 2):
+            # A file that says when it begins is told of by the recording's time.
+            ends = seconds + (segment.start - skip if cut else 0)
+            least = "a second" if segment.seconds >= 2 * _LEAST else "half of its length"
+            raise CorruptExample(
+                f"{str(path)!r} ends at {ends:.1f} s, "
+                + ("before" if seconds <= begins else f"less than {least} after")
+                + f" the segment begins ({segment.start:.1f} s)"
+                + ("." if cut else f", and is not as long as it ({segment.seconds:.1f} s).")
+            )
+    if whole:
+        return min(each.start() for each in sources) + Fraction(begins), True
+    times = [time for each in sources for time in first_times(each.open, each.path)]
+    there = [time for time in times if time is not None]
+    if not there:
+        raise CorruptExample(f"{str(path)!r} has neither sound nor frames.")
+    return min(there), False
 
 
 def _lengths(recording: Recording, segment: Segment) -> list[str]:
@@ -152,8 +190,9 @@ def _lengths(recording: Recording, segment: Segment) -> list[str]:
 
 
 def _pictures(
-    open_file: Open, path: object, segment: Segment, origin: Fraction, store: Store
+    source: Source, segment: Segment, origin: Fraction, store: Store
 ) -> tuple[tuple[bytes, ...] | None, EncodedVideo | None]:
+    open_file, path = source.open, source.path
     count = round(segment.seconds * FRAME_RATE)
     frames = itertools.islice(frames_from(open_file, path, origin), count)
     if store == "jpeg":

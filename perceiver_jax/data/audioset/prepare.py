@@ -7,8 +7,9 @@
 writes DATA/audioset: of every segment for which there is a clip, the sound at 48 kHz and the frames
 at 25 a second. It works on all cores. Whatever stops it, the same command goes on where it was, and
 a set is there whole or not at all. Clips that are not there or cannot be read are left out, and
-listed in left_out.json beside the set; there stands too which of those that are kept are short,
-silent, or without sound or video.
+listed in DATA/audioset/1.0.0/left_out.json; there stands too which of those that are kept are
+short, silent, or without sound or video, and which files were not used. missing.txt beside it has
+the ids that there is no clip of.
 """
 
 from perceiver_jax.errors import exit_on_interrupt
@@ -18,34 +19,20 @@ if __name__ == "__main__":
 
 import dataclasses
 import json
-import os
-import re
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
 from absl import flags
 
-from perceiver_jax.data.audioset.clips import Clip, find_clips
-from perceiver_jax.data.audioset.convert import DONE_PATTERN, LEFT_OUT, Conversion, tidy
+from perceiver_jax.data.audioset.audioset import RecordingsConfig
+from perceiver_jax.data.audioset.convert import DONE_PATTERN, LEFT_OUT, tidy
 from perceiver_jax.data.audioset.decode import Store
-from perceiver_jax.data.audioset.labels import (
-    Segment,
-    check_apart,
-    check_distinct,
-    read_classes,
-    read_segments,
-)
+from perceiver_jax.data.audioset.planning import plan
 from perceiver_jax.data.audioset.records import SPLITS, VERSION, Fingerprint
-from perceiver_jax.data.conversion.command import (
-    check_arguments,
-    check_name,
-    making,
-    show_left_out,
-    show_rate,
-)
+from perceiver_jax.data.audioset.told import counted, show_left_out, show_remarks
+from perceiver_jax.data.conversion.command import check_arguments, making, show_rate
 from perceiver_jax.data.conversion.parts import (
     LeftOut,
     alone,
@@ -54,8 +41,7 @@ from perceiver_jax.data.conversion.parts import (
     written,
 )
 from perceiver_jax.data.conversion.progress import Progress
-from perceiver_jax.data.stored import as_text
-from perceiver_jax.errors import ConfigError, DataError, require, run_main
+from perceiver_jax.errors import require, run_main
 
 _FLAGS = flags.FLAGS
 
@@ -137,70 +123,6 @@ def prepare(
     return Prepared(folder, fingerprints(folder), left_out, remarks, converted, seconds)
 
 
-def plan(
-    segments: Sequence[str],
-    eval_segments: Sequence[str],
-    classes: str,
-    clips: str,
-    data_dir: str,
-    *,
-    name: str,
-    store: Store,
-    report: Callable[[str], None],
-) -> Conversion:
-    """Reads the lists, looks for the clips, and says what is to be done; see `prepare`."""
-    check_name(name)
-    if store not in get_args(Store):
-        raise ConfigError(f"--store={store} must be one of {', '.join(get_args(Store))}.")
-    known = read_classes(classes)
-    lists = dict(zip(SPLITS, (segments, eval_segments), strict=True))
-    wanted: dict[str, list[Segment]] = {
-        split: [segment for path in paths for segment in read_segments(path, known)]
-        for split, paths in lists.items()
-    }
-    everything = [segment for each in wanted.values() for segment in each]
-    if not everything:
-        raise ConfigError(
-            "name lists of segments: --segments to train on, --eval_segments to test."
-        )
-    check_distinct(everything)
-    if shared := check_apart(*(wanted[split] for split in SPLITS)):
-        report(
-            f"Warning: recordings of which one part is to train on and another to test on: "
-            f"{shared:,}."
-        )
-    found = find_clips(clips, everything)
-    splits = {segment.key: split for split, each in wanted.items() for segment in each}
-    by_split: dict[str, list[Clip]] = {split: [] for split in SPLITS}
-    for clip in found.clips:
-        by_split[splits[clip.segment.key]].append(clip)
-    for split in SPLITS:
-        if wanted[split] and not by_split[split]:
-            raise DataError(
-                f"{clips} has clips of none of the {len(wanted[split]):,} segments to {split} on. "
-                "The names of files must contain the ids of the lists, such as "
-                f"{wanted[split][0].id}.mp4."
-            )
-        if wanted[split]:
-            report(
-                f"To {split} on: {len(by_split[split]):,} clips of {len(wanted[split]):,} segments."
-            )
-    if found.unused:
-        report(f"{found.unused:,} files of {clips} belong to no segment, or to one with another.")
-    return Conversion(
-        name=name,
-        classes=known,
-        clips={split: tuple(each) for split, each in by_split.items()},
-        root=os.path.abspath(os.path.expanduser(clips)),
-        store=store,
-        folder=Path(data_dir).expanduser() / f"{name}.parts",
-        missing=tuple(
-            LeftOut(segment.id, splits[segment.key], "there is no clip of it")
-            for segment in found.missing
-        ),
-    )
-
-
 def listed(folder: Path) -> tuple[tuple[LeftOut, ...], tuple[LeftOut, ...]]:
     """What was left out of a set, and what is odd in it."""
     found = json.loads((folder / LEFT_OUT).read_text(encoding="utf-8"))
@@ -216,24 +138,14 @@ def fingerprints(folder: Path) -> dict[str, Fingerprint]:
     return {split: Fingerprint(**metadata[split]) for split in SPLITS if split in metadata}
 
 
-def show_remarks(remarks: Sequence[LeftOut]) -> None:
-    """Prints how many recordings are odd in which way, with an example of each."""
-    kinds: dict[str, list[LeftOut]] = defaultdict(list)
-    for each in remarks:
-        kinds[re.split(r"\d", each.reason)[0].strip()].append(each)
-    for kind, found in sorted(kinds.items(), key=lambda item: -len(item[1])):
-        example = as_text(found[0].name)
-        print(f"odd         {len(found):,} {kind}, such as {example}: {found[0].reason}")
-
-
 def show_set(done: Prepared, data_dir: str, name: str) -> None:
     """Prints what a set has, and how to train with it."""
     for split, fingerprint in done.fingerprints.items():
         print(f"To {split} on: {fingerprint}.")
-    print(
-        f"{done.folder} is made; {len(done.left_out):,} were left out. Train with "
-        f"--config.data.recordings.data_dir={data_dir} --config.data.recordings.name={name}"
-    )
+    print(f"{done.folder} is made. Left out: {counted(done.left_out)}.")
+    if "train" in done.fingerprints:
+        named = "" if name == RecordingsConfig.name else f" --config.data.recordings.name={name}"
+        print(f"Train with --config.data.recordings.data_dir={data_dir}{named}")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -253,7 +165,7 @@ def main(argv: Sequence[str]) -> None:
             report=lambda line: print(line, flush=True),
         )
     show_rate(done.converted, done.seconds, workers)
-    show_left_out(done.left_out, done.folder / LEFT_OUT)
+    show_left_out(done.left_out, done.folder)
     show_remarks(done.remarks)
     show_set(done, _FLAGS.data_dir, _FLAGS.name)
 

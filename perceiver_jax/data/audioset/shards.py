@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from perceiver_jax.atomic import replacing
-from perceiver_jax.data.audioset.clips import Clip
+from perceiver_jax.data.audioset.clip_names import Clip
 from perceiver_jax.data.audioset.decode import Recording, Store, read_recording
 from perceiver_jax.data.audioset.records import features, to_record
 from perceiver_jax.data.source import CorruptExample
@@ -91,19 +91,32 @@ def read_clip(clip: Clip, root: str, store: Store) -> Recording:
       DataError: it cannot be read any more: a disk that fails is no damaged clip, and no
         set should be made of what it still gives.
     """
-    path = Path(root) / clip.path
+    path, *others = (Path(root) / each for each in (clip.path, *clip.others))
     try:
-        return read_recording(path, clip.segment, cut=clip.cut, store=store)
+        return read_recording(
+            path,
+            clip.segment,
+            cut=clip.cut,
+            skip=clip.skip,
+            others=others,
+            store=store,
+        )
     except CorruptExample as damage:
-        try:
-            with path.open("rb") as file:
-                while file.read(1 << 20):
-                    pass
-        except PermissionError as error:
-            raise CorruptExample(f"{str(path)!r} may not be read by this user.") from error
-        except OSError as error:
-            raise DataError(
-                f"{path} was there and cannot be read any more ({error.strerror or error}). When "
-                "it can, the same command goes on."
-            ) from error
+        for each in (path, *others):
+            _check_readable(each)
         raise damage
+
+
+def _check_readable(path: Path) -> None:
+    """Reads a file that is said to be damaged; see `read_clip`."""
+    try:
+        with path.open("rb") as file:
+            while file.read(1 << 20):
+                pass
+    except PermissionError as error:
+        raise CorruptExample(f"{str(path)!r} may not be read by this user.") from error
+    except OSError as error:
+        raise DataError(
+            f"{path} was there and cannot be read any more ({error.strerror or error}). When it "
+            "can, the same command goes on."
+        ) from error
