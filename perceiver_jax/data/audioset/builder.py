@@ -18,6 +18,7 @@ from tensorflow_datasets.core import hashing
 from perceiver_jax.data.audioset.clip_names import Clip
 from perceiver_jax.data.audioset.convert import Conversion, Outcome, describe_set
 from perceiver_jax.data.audioset.decode import Store
+from perceiver_jax.data.audioset.jpeg import Jpeg
 from perceiver_jax.data.audioset.records import SPLITS, VERSION, features, to_record
 from perceiver_jax.data.audioset.shards import read_clip
 from perceiver_jax.data.conversion.parts import LeftOut
@@ -66,7 +67,10 @@ class RecordingsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             if not clips:
                 continue
             decode = functools.partial(
-                _decode, root=self._conversion.root, store=self._conversion.store
+                _decode,
+                root=self._conversion.root,
+                store=self._conversion.store,
+                jpeg=self._conversion.jpeg,
             )
             outputs = (
                 pipeline
@@ -104,13 +108,13 @@ def write(conversion: Conversion, data_dir: str, options: list[str]) -> None:
     describe_set(conversion, _outcome(conversion), Path(builder.data_dir))
 
 
-def _decode(clip: Clip, root: str, store: Store) -> Iterator[Any]:
+def _decode(clip: Clip, root: str, store: Store, jpeg: Jpeg) -> Iterator[Any]:
     """An example, unless the clip cannot be read, and a line on what became of it."""
     import apache_beam as beam
 
     told: dict[str, Any] = {"key": clip.segment.key, "id": clip.segment.id, "path": clip.path}
     try:
-        recording = read_clip(clip, root, store)
+        recording = read_clip(clip, root, store, jpeg)
     except CorruptExample as error:
         told["left_out"] = str(error)
     else:

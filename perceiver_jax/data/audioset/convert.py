@@ -18,6 +18,7 @@ from perceiver_jax.atomic import replacing
 from perceiver_jax.data.audioset.clip_names import Clip
 from perceiver_jax.data.audioset.clips import Unused
 from perceiver_jax.data.audioset.decode import Store
+from perceiver_jax.data.audioset.jpeg import DEFAULT, Jpeg
 from perceiver_jax.data.audioset.labels import Classes, Segment
 from perceiver_jax.data.audioset.records import (
     SPLITS,
@@ -61,10 +62,15 @@ class Conversion(PartedConversion):
     folder: Path  # Of the shards, until the set is whole.
     missing: tuple[LeftOut, ...] = ()  # Segments without a clip.
     unused: tuple[Unused, ...] = ()  # Files that are of none.
+    jpeg: Jpeg = DEFAULT  # Of stored pictures.
 
     version: ClassVar[str] = VERSION
     part_pattern: ClassVar[str] = f"{_WORK}/*.json"
-    told: ClassVar[Mapping[str, str]] = {"store": "with --store={}"}
+    told: ClassVar[Mapping[str, str]] = {
+        "store": "with --store={}",
+        "frame_size": "with --frame_size={}",
+        "quality": "with --quality={}",
+    }
 
     @functools.cached_property
     def ordered(self) -> Sequence[tuple[str, Clip]]:
@@ -100,11 +106,13 @@ class Conversion(PartedConversion):
     def _provenance(self) -> dict[str, Any]:
         clips = (f"{split} {clip}" for split, clip in self.ordered)
         listed = (f"{each.split} {each.name}" for each in self.missing)
+        pictures = {"frame_size": self.jpeg.shorter_side, "quality": self.jpeg.quality}
         return {
             "clips": digest(*clips),
             "missing": digest(*listed),
             "classes": digest(*self.classes.mids, *self.classes.names),
             "store": self.store,
+            **(pictures if self.store == "jpeg" else {}),
         }
 
     def items(self, part: int) -> range:
@@ -144,6 +152,7 @@ class Conversion(PartedConversion):
             root=self.root,
             class_names=self.classes.names,
             store=self.store,
+            jpeg=self.jpeg,
             given_up=given_up,
             done=lambda number: done(self.parts[part].first + number),
         )
@@ -161,6 +170,20 @@ class Conversion(PartedConversion):
             remarks += [LeftOut(name, part.split, what) for name, what in found["remarks"]]
         return Outcome(ids, lengths, tuple(left_out), tuple(remarks))
 
+    def written_so_far(self) -> tuple[int, int]:
+        """How many clips the parts have that are there, and how many bytes, packed as they are."""
+        clips = total = 0
+        for part in range(self.num_parts):
+            if self.is_done(part):
+                clips += len(self.items(part))
+                total += self._shard(part).stat().st_size
+        return clips, total
+
+    def sweep(self) -> None:
+        """Takes away what processes left half-written that were killed; none may be at it."""
+        for left in self.folder.glob(".*.partial*"):
+            left.unlink()
+
     def finish(self, place: Path) -> None:
         """Makes the folder of the shards the set.
 
@@ -176,8 +199,7 @@ class Conversion(PartedConversion):
                 lost = [each for each in outcome.left_out if each.split == split]
                 reasons = "".join(f"\n    {as_text(each.name)}: {each.reason}" for each in lost[:5])
                 raise DataError(f"None of the clips to {split} on could be converted:{reasons}")
-        for left in self.folder.glob(".*.partial*"):  # By processes that were killed.
-            left.unlink()
+        self.sweep()
         self._describe(outcome)
         describe_set(self, outcome, self.folder)
         place.parent.mkdir(parents=True, exist_ok=True)

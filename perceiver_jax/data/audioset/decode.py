@@ -1,7 +1,6 @@
 """A clip's file as a recording: sound and frames on one clock, ready to be stored."""
 
 import dataclasses
-import io
 import itertools
 from collections.abc import Sequence
 from fractions import Fraction
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from perceiver_jax.data.audioset.jpeg import DEFAULT, Jpeg, to_jpeg
 from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.data.audioset.sources import Source, choose
 from perceiver_jax.data.media.encoded import EncodedVideo, cut_video
 from perceiver_jax.data.media.excerpts import Open, first_times, frames_from, sound_from
-from perceiver_jax.data.media.frames import FRAME_RATE, upright, video_streams
+from perceiver_jax.data.media.frames import FRAME_RATE, video_streams
 from perceiver_jax.data.media.sound import SAMPLE_RATE
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import DataError, require
@@ -31,8 +31,6 @@ _SLACK = 2
 _LEAST = 1
 _SHORT = 0.1  # Seconds that a recording, or one of its streams, may end early without a remark.
 _SILENT = 2  # The largest sample, of 32,767, of silence: encoders leave that much of it.
-SHORTER_SIDE = 256  # Of stored pictures, in pixels; the model reads random parts of 224 x 224.
-QUALITY = 90  # Of JPEG, 1 to 95.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +64,7 @@ def read_recording(
     skip: float = 0.0,
     others: Sequence[Path | str] = (),
     store: Store = "jpeg",
+    jpeg: Jpeg = DEFAULT,
 ) -> Recording:
     """Decodes a segment from its file, or from one of the whole recording.
 
@@ -84,8 +83,9 @@ def read_recording(
       others: files that have the same. If `path` lacks sound or video, one that has both is read
         in its place; if there is none, sound and video of two that are equally long.
       store: "jpeg" decodes frames at 25 a second and stores each as a picture with a shorter side
-        of 256 at most; "video" keeps the video as it was encoded, which is decoded all the same, so
-        that damage is noticed now; "none" leaves frames out.
+        of 256 at most, unless `jpeg` says otherwise; "video" keeps the video as it was encoded,
+        which is decoded all the same, so that damage is noticed now; "none" leaves frames out.
+      jpeg: what the pictures are to be like.
 
     Raises:
       CorruptExample: it is missing or damaged, or has neither sound nor frames at that place; says
@@ -96,7 +96,7 @@ def read_recording(
     require("PIL", purpose="Storing frames", pip_name="pillow")
     try:
         sources = choose([path, *others], video=store != "none")
-        return _read(sources, segment, cut, skip, store)
+        return _read(sources, segment, cut, skip, store, jpeg)
     except CorruptExample:
         raise
     except DataError as error:
@@ -109,7 +109,12 @@ def read_recording(
 
 
 def _read(
-    sources: Sequence[Source], segment: Segment, cut: bool, skip: float, store: Store
+    sources: Sequence[Source],
+    segment: Segment,
+    cut: bool,
+    skip: float,
+    store: Store,
+    jpeg: Jpeg,
 ) -> Recording:
     first = sources[0]
     sounding = next((each for each in sources if each.has_audio), None)
@@ -121,7 +126,7 @@ def _read(
         found = sound_from(sounding.open, sounding.path, origin, count)
         audio = found if len(found) else None
     if seen is not None and store != "none":
-        frames, video = _pictures(seen, segment, origin, store)
+        frames, video = _pictures(seen, segment, origin, store, jpeg)
     if audio is None and not frames and video is None:
         if seen is not None and store == "none":
             raise CorruptExample(f"{str(first.path)!r} has no sound, and frames are not wanted.")
@@ -190,7 +195,7 @@ def _lengths(recording: Recording, segment: Segment) -> list[str]:
 
 
 def _pictures(
-    source: Source, segment: Segment, origin: Fraction, store: Store
+    source: Source, segment: Segment, origin: Fraction, store: Store, jpeg: Jpeg
 ) -> tuple[tuple[bytes, ...] | None, EncodedVideo | None]:
     open_file, path = source.open, source.path
     count = round(segment.seconds * FRAME_RATE)
@@ -201,7 +206,7 @@ def _pictures(
         last: av.VideoFrame | None = None
         for frame in frames:
             # A frame that is shown for several ticks is made a picture of once.
-            pictures.append(pictures[-1] if frame is last else to_jpeg(frame, pixel))
+            pictures.append(pictures[-1] if frame is last else to_jpeg(frame, pixel, jpeg))
             last = frame
         return tuple(pictures), None
     found, rotation = 0, 0
@@ -218,27 +223,3 @@ def _pixel_shape(open_file: Open) -> Fraction:
     with open_file() as file:
         ratio = video_streams(file)[0].sample_aspect_ratio
     return ratio if ratio and Fraction(1, 8) < ratio < 8 else Fraction(1)
-
-
-def to_jpeg(frame: "av.VideoFrame", pixel: Fraction = Fraction(1)) -> bytes:
-    """Makes a JPEG file of a frame, upright, in its true proportions, with a shorter side of 256.
-
-    A smaller frame keeps its size.
-
-    Args:
-      frame: the frame.
-      pixel: the width of one of its pixels by its height.
-    """
-    from PIL import Image
-
-    width, height = frame.width * pixel, Fraction(frame.height)
-    scale = min(Fraction(SHORTER_SIDE) / min(width, height), Fraction(1))
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    if size != (frame.width, frame.height):
-        frame_scaled = frame.reformat(*size, format="rgb24", interpolation="AREA")
-        pixels = np.rot90(frame_scaled.to_ndarray(), round(frame.rotation / 90))
-    else:
-        pixels = upright(frame)
-    written = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(written, "JPEG", quality=QUALITY)
-    return written.getvalue()

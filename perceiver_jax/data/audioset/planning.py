@@ -7,8 +7,9 @@ from typing import get_args
 
 from perceiver_jax.data.audioset.clip_names import Clip
 from perceiver_jax.data.audioset.clips import find_clips
-from perceiver_jax.data.audioset.convert import Conversion
+from perceiver_jax.data.audioset.convert import MISSING, Conversion, write_missing
 from perceiver_jax.data.audioset.decode import Store
+from perceiver_jax.data.audioset.jpeg import Jpeg
 from perceiver_jax.data.audioset.labels import (
     Segment,
     check_apart,
@@ -17,6 +18,7 @@ from perceiver_jax.data.audioset.labels import (
     read_segments,
 )
 from perceiver_jax.data.audioset.records import SPLITS
+from perceiver_jax.data.audioset.room import room_lines
 from perceiver_jax.data.audioset.told import unused_lines
 from perceiver_jax.data.conversion.command import check_name
 from perceiver_jax.data.conversion.parts import LeftOut
@@ -32,6 +34,7 @@ def plan(
     *,
     name: str,
     store: Store,
+    jpeg: Jpeg,
     report: Callable[[str], None],
 ) -> Conversion:
     """Reads the lists, looks for the clips, and says what is to be done; see `prepare`."""
@@ -85,4 +88,22 @@ def plan(
             for segment in found.missing
         ),
         unused=found.unused,
+        jpeg=jpeg,
     )
+
+
+def dry_run(conversion: Conversion, report: Callable[[str], None]) -> Path:
+    """Says what a set will take, and lists the ids that there is no clip of; decodes nothing.
+
+    Returns:
+      The file with the ids, one a line.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    for line in room_lines(conversion, range(len(conversion.ordered))):
+        report(line)
+    path = conversion.folder.with_name(f"{conversion.name}.{MISSING}")
+    write_missing(path, conversion.missing)
+    report(f"Nothing was decoded. {len(conversion.missing):,} are without a clip; ids: {path}")
+    return path

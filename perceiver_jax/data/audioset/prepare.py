@@ -18,19 +18,22 @@ if __name__ == "__main__":
     exit_on_interrupt()  # Now: until then Ctrl-C shows a traceback, and imports take a moment.
 
 import dataclasses
+import functools
 import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from absl import flags
 
 from perceiver_jax.data.audioset.audioset import RecordingsConfig
 from perceiver_jax.data.audioset.convert import DONE_PATTERN, LEFT_OUT, tidy
 from perceiver_jax.data.audioset.decode import Store
-from perceiver_jax.data.audioset.planning import plan
+from perceiver_jax.data.audioset.jpeg import DEFAULT, Jpeg
+from perceiver_jax.data.audioset.planning import dry_run, plan
 from perceiver_jax.data.audioset.records import SPLITS, VERSION, Fingerprint
+from perceiver_jax.data.audioset.room import Room, room_lines
 from perceiver_jax.data.audioset.told import counted, show_left_out, show_remarks
 from perceiver_jax.data.conversion.command import check_arguments, making, show_rate
 from perceiver_jax.data.conversion.parts import (
@@ -69,6 +72,7 @@ def prepare(
     *,
     name: str = "audioset",
     store: Store = "jpeg",
+    jpeg: Jpeg = DEFAULT,
     workers: int | None = None,
     report: Callable[[str], None] = print,
 ) -> Prepared:
@@ -82,6 +86,7 @@ def prepare(
       data_dir: where to; the set gets a folder there.
       name: of the set.
       store: "jpeg", "video" or "none"; see `perceiver_jax.data.audioset.decode.read_recording`.
+      jpeg: what pictures are to be like.
       workers: how many processes convert; None: one a core.
       report: takes lines for the user.
 
@@ -100,7 +105,15 @@ def prepare(
         require(package, purpose="Preparing a set of recordings", pip_name=pip_name)
     workers = number_of_workers(workers)
     conversion = plan(
-        segments, eval_segments, classes, clips, data_dir, name=name, store=store, report=report
+        segments,
+        eval_segments,
+        classes,
+        clips,
+        data_dir,
+        name=name,
+        store=store,
+        jpeg=jpeg,
+        report=report,
     )
     folder = Path(data_dir).expanduser() / name / VERSION
     there = written(conversion, folder)
@@ -112,10 +125,20 @@ def prepare(
         total = sum(map(len, conversion.clips.values()))
         with alone(conversion.folder):
             conversion.begin()  # First: it refuses what another command has begun.
+            conversion.sweep()
             converted = len(conversion.missing_items())
+            for line in room_lines(conversion, conversion.missing_items()):
+                report(line)
             progress = Progress(total, total - converted, report)
+            room = Room(conversion, progress.tell)
+            room.check()
             start = time.monotonic()
-            convert(conversion, workers, progress.done)
+
+            def done(item: int) -> None:
+                progress.done(item)
+                room.done(item)
+
+            convert(conversion, workers, done)
             seconds = time.monotonic() - start
             progress.end()
             conversion.finish(folder)
@@ -148,22 +171,30 @@ def show_set(done: Prepared, data_dir: str, name: str) -> None:
         print(f"Train with --config.data.recordings.data_dir={data_dir}{named}")
 
 
+def given() -> dict[str, Any]:
+    """What the flags say of the set: arguments of `plan`, `prepare` and `prepare_by_beam`."""
+    return {
+        "segments": _FLAGS.segments,
+        "eval_segments": _FLAGS.eval_segments,
+        "classes": _FLAGS.classes,
+        "clips": _FLAGS.clips,
+        "data_dir": _FLAGS.data_dir,
+        "name": _FLAGS.name,
+        "store": _FLAGS.store,
+        "jpeg": Jpeg(_FLAGS.frame_size, _FLAGS.quality),
+        "report": functools.partial(print, flush=True),
+    }
+
+
 def main(argv: Sequence[str]) -> None:
     """Makes the set that the flags describe, and says what there is."""
     check_arguments(argv, *REQUIRED)
     workers = number_of_workers(_FLAGS.workers)
+    if _FLAGS.dry_run:
+        dry_run(plan(**given()), print)
+        return
     with making(_FLAGS.data_dir, _FLAGS.name, DONE_PATTERN):
-        done = prepare(
-            _FLAGS.segments,
-            _FLAGS.eval_segments,
-            _FLAGS.classes,
-            _FLAGS.clips,
-            _FLAGS.data_dir,
-            name=_FLAGS.name,
-            store=_FLAGS.store,
-            workers=workers,
-            report=lambda line: print(line, flush=True),
-        )
+        done = prepare(**given(), workers=workers)
     show_rate(done.converted, done.seconds, workers)
     show_left_out(done.left_out, done.folder)
     show_remarks(done.remarks)
@@ -179,10 +210,19 @@ def define_flags() -> None:
     flags.DEFINE_string("data_dir", None, "Where prepared sets go.")
     flags.DEFINE_string("name", "audioset", "Of the set.")
     flags.DEFINE_enum("store", "jpeg", get_args(Store), "Frames as JPEG, video as it is, or none.")
+    flags.DEFINE_integer(
+        "frame_size", DEFAULT.shorter_side, "The shorter side of stored frames in pixels, at most."
+    )
+    flags.DEFINE_integer("quality", DEFAULT.quality, "Of JPEG, 1 to 95.")
 
 
 if __name__ == "__main__":
     define_flags()
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "Say what there is to convert, by the names of files; do nothing.",
+    )
     flags.DEFINE_integer(
         "workers", None, "Processes that convert; one a core if not given.", lower_bound=1
     )

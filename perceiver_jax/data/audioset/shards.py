@@ -8,7 +8,9 @@ from pathlib import Path
 from perceiver_jax.atomic import replacing
 from perceiver_jax.data.audioset.clip_names import Clip
 from perceiver_jax.data.audioset.decode import Recording, Store, read_recording
+from perceiver_jax.data.audioset.jpeg import Jpeg
 from perceiver_jax.data.audioset.records import features, to_record
+from perceiver_jax.data.conversion.disk import free_bytes, size
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import DataError, UserError
 
@@ -21,6 +23,7 @@ def write_shard(
     root: str,
     class_names: Sequence[str],
     store: Store,
+    jpeg: Jpeg,
     given_up: Mapping[int, str],
     done: Callable[[int], None] = lambda number: None,
 ) -> None:
@@ -33,6 +36,7 @@ def write_shard(
       root: the folder that they are in.
       class_names: of all classes.
       store: what to store of video.
+      jpeg: what pictures are to be like.
       given_up: numbers of clips that are not to be read, and why.
       done: called with the number of each clip.
 
@@ -53,7 +57,7 @@ def write_shard(
             try:
                 if number in given_up:
                     raise CorruptExample(given_up[number])
-                recording = read_clip(clip, root, store)
+                recording = read_clip(clip, root, store, jpeg)
             except CorruptExample as error:
                 left_out.append((clip.path, str(error)))
             else:
@@ -79,11 +83,12 @@ def _writing(shard: Path) -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise UserError(
-            f"{shard} cannot be written: {error}. When it can, the same command goes on."
+            f"{shard} cannot be written: {str(error).split(';')[0]}. {size(free_bytes(shard))} are "
+            "free there. When it can, the same command goes on."
         ) from error
 
 
-def read_clip(clip: Clip, root: str, store: Store) -> Recording:
+def read_clip(clip: Clip, root: str, store: Store, jpeg: Jpeg) -> Recording:
     """Decodes a clip of a folder; see `read_recording`.
 
     Raises:
@@ -100,6 +105,7 @@ def read_clip(clip: Clip, root: str, store: Store) -> Recording:
             skip=clip.skip,
             others=others,
             store=store,
+            jpeg=jpeg,
         )
     except CorruptExample as damage:
         for each in (path, *others):

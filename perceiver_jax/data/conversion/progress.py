@@ -52,6 +52,11 @@ class Progress:
             else:
                 self._report(self.line())
 
+    def tell(self, line: str) -> None:
+        """Reports a line of another kind, where that of this one is redrawn."""
+        self.end()
+        self._report(line)
+
     def line(self) -> str:
         """Returns "3,200 of 12,311 converted, 85.0/s, 0:01:47 left"."""
         elapsed = self._clock() - self._start
