@@ -38,6 +38,7 @@ _WORK = "work"  # The folder, beside the shards, of what is needed until the set
 DONE_PATTERN = f"{_WORK}/done-*.json"  # One for each part that is converted.
 _MOST_SHARDS = 1024  # Of a split: a reader keeps each that it has read from open.
 _LEAST_CLIPS = 32  # Of a shard: half a minute's work, about 100 MB.
+PART = f"part (of {_LEAST_CLIPS} clips, or more in large sets)"  # What is kept; for messages.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,7 +28,7 @@ from typing import Any, get_args
 from absl import flags
 
 from perceiver_jax.data.audioset.audioset import RecordingsConfig
-from perceiver_jax.data.audioset.convert import DONE_PATTERN, LEFT_OUT, tidy
+from perceiver_jax.data.audioset.convert import DONE_PATTERN, LEFT_OUT, PART, tidy
 from perceiver_jax.data.audioset.decode import Store
 from perceiver_jax.data.audioset.jpeg import DEFAULT, Jpeg
 from perceiver_jax.data.audioset.planning import dry_run, plan
@@ -193,7 +193,7 @@ def main(argv: Sequence[str]) -> None:
     if _FLAGS.dry_run:
         dry_run(plan(**given()), print)
         return
-    with making(_FLAGS.data_dir, _FLAGS.name, DONE_PATTERN):
+    with making(_FLAGS.data_dir, _FLAGS.name, DONE_PATTERN, PART):
         done = prepare(**given(), workers=workers)
     show_rate(done.converted, done.seconds, workers)
     show_left_out(done.left_out, done.folder)
