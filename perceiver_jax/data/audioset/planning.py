@@ -105,5 +105,5 @@ def dry_run(conversion: Conversion, report: Callable[[str], None]) -> Path:
         report(line)
     path = conversion.folder.with_name(f"{conversion.name}.{MISSING}")
     write_missing(path, conversion.missing)
-    report(f"Nothing was decoded. {len(conversion.missing):,} are without a clip; ids: {path}")
+    report(f"Nothing was decoded. Without a clip: {len(conversion.missing):,}; their ids: {path}")
     return path

@@ -23,9 +23,9 @@ _Kinds = Sequence[tuple[str, str]]  # What reasons are like, and what those that
 _MISSING = "without a clip"
 _LEFT_OUT: _Kinds = (
     (r"there is no clip|only a file", _MISSING),
-    (r".*(crashed|kept) the process", "on which processes die"),
-    (r".* may not be read by", "that may not be read"),
-    (r".* ends at .* the segment begins", "that end before their segment"),
+    (r".*(crashed|kept) the process", "killing the process that reads them"),
+    (r".* may not be read by", "not to be read by this user"),
+    (r".* ends at .* the segment begins", "ending before their segment"),
     (r".* has neither sound nor frames", "without sound and frames"),
     (r".* has no sound, and frames are not wanted", "without sound"),
     (r"", "damaged"),

@@ -49,7 +49,7 @@ def test_a_dry_run_tells_and_writes_what_is_missing(lists, tmp_path, monkeypatch
         "To be written: about 6.47 MB, 431 kB a recording; 5 MB are free.",
         f"Warning: {tmp_path / 'data'} may have too little room. --store=none, --frame_size and "
         "--quality make sets smaller.",
-        f"Nothing was decoded. 1 are without a clip; ids: {path}",
+        f"Nothing was decoded. Without a clip: 1; their ids: {path}",
     ]
 
 
