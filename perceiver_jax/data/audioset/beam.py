@@ -24,8 +24,9 @@ from pathlib import Path
 from absl import flags
 
 from perceiver_jax.data.audioset import prepare
-from perceiver_jax.data.audioset.convert import DONE_PATTERN, LEFT_OUT
+from perceiver_jax.data.audioset.convert import DONE_PATTERN
 from perceiver_jax.data.audioset.decode import Store
+from perceiver_jax.data.audioset.described import LEFT_OUT
 from perceiver_jax.data.audioset.jpeg import DEFAULT, Jpeg
 from perceiver_jax.data.audioset.planning import plan
 from perceiver_jax.data.audioset.records import VERSION

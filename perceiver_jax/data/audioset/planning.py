@@ -7,8 +7,9 @@ from typing import get_args
 
 from perceiver_jax.data.audioset.clip_names import Clip
 from perceiver_jax.data.audioset.clips import find_clips
-from perceiver_jax.data.audioset.convert import MISSING, Conversion, write_missing
+from perceiver_jax.data.audioset.convert import Conversion
 from perceiver_jax.data.audioset.decode import Store
+from perceiver_jax.data.audioset.described import MISSING, write_missing
 from perceiver_jax.data.audioset.jpeg import Jpeg
 from perceiver_jax.data.audioset.labels import (
     Segment,

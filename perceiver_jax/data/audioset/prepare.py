@@ -28,8 +28,9 @@ from typing import Any, get_args
 from absl import flags
 
 from perceiver_jax.data.audioset.audioset import RecordingsConfig
-from perceiver_jax.data.audioset.convert import DONE_PATTERN, LEFT_OUT, PART, tidy
+from perceiver_jax.data.audioset.convert import DONE_PATTERN, PART, tidy
 from perceiver_jax.data.audioset.decode import Store
+from perceiver_jax.data.audioset.described import LEFT_OUT
 from perceiver_jax.data.audioset.jpeg import DEFAULT, Jpeg
 from perceiver_jax.data.audioset.planning import dry_run, plan
 from perceiver_jax.data.audioset.records import SPLITS, VERSION, Fingerprint
@@ -73,6 +74,7 @@ def prepare(
     name: str = "audioset",
     store: Store = "jpeg",
     jpeg: Jpeg = DEFAULT,
+    reuse: str | None = None,
     workers: int | None = None,
     report: Callable[[str], None] = print,
 ) -> Prepared:
@@ -87,6 +89,7 @@ def prepare(
       name: of the set.
       store: "jpeg", "video" or "none"; see `perceiver_jax.data.audioset.decode.read_recording`.
       jpeg: what pictures are to be like.
+      reuse: the name of another set there; recordings that it has of the same files are copied.
       workers: how many processes convert; None: one a core.
       report: takes lines for the user.
 
@@ -115,7 +118,10 @@ def prepare(
         jpeg=jpeg,
         report=report,
     )
-    folder = Path(data_dir).expanduser() / name / VERSION
+    root = Path(data_dir).expanduser()
+    folder = root / name / VERSION
+    if reuse is not None:
+        conversion = dataclasses.replace(conversion, reuse=str(root / reuse / VERSION))
     there = written(conversion, folder)
     converted, seconds = 0, 0.0
     if there:
@@ -126,6 +132,9 @@ def prepare(
         with alone(conversion.folder):
             conversion.begin()  # First: it refuses what another command has begun.
             conversion.sweep()
+            if reuse is not None:
+                copies = conversion.look_for_copies()
+                report(f"Recordings to be copied from the set {reuse}: {copies:,}.")
             converted = len(conversion.missing_items())
             for line in room_lines(conversion, conversion.missing_items()):
                 report(line)
@@ -194,7 +203,7 @@ def main(argv: Sequence[str]) -> None:
         dry_run(plan(**given()), print)
         return
     with making(_FLAGS.data_dir, _FLAGS.name, DONE_PATTERN, PART):
-        done = prepare(**given(), workers=workers)
+        done = prepare(**given(), reuse=_FLAGS.reuse, workers=workers)
     show_rate(done.converted, done.seconds, workers)
     show_left_out(done.left_out, done.folder)
     show_remarks(done.remarks)
@@ -222,6 +231,9 @@ if __name__ == "__main__":
         "dry_run",
         False,
         "Say what there is to convert, by the names of files; do nothing.",
+    )
+    flags.DEFINE_string(
+        "reuse", None, "Another set in DATA: its recordings of the same files are copied."
     )
     flags.DEFINE_integer(
         "workers", None, "Processes that convert; one a core if not given.", lower_bound=1

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from perceiver_jax.data.audioset.clips import Unused
-from perceiver_jax.data.audioset.convert import LEFT_OUT, MISSING
+from perceiver_jax.data.audioset.described import LEFT_OUT, MISSING
 from perceiver_jax.data.conversion.parts import LeftOut
 from perceiver_jax.data.stored import as_text
 
