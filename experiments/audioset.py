@@ -96,17 +96,32 @@ _RECIPE = {
     "data.recordings.hold_out": 0,  # All training recordings.
     "data.num_frames": 32,
     "data.eval_clips": 16,
+    "data.sound_changes": None,  # Clips start with a frame, and sound is not changed otherwise.
     "trainer.num_epochs": 100,
 }
-_RAW_RECIPE = {"data.audio": "RawAudio", "data.spec_augment": None}
+# Of each stream; "*" stands for its part of the model.
+_RAW_RECIPE = {
+    "data.audio": "RawAudio",
+    "data.spec_augment": None,
+    "*.num_samples": 61_440,
+    "*.samples_per_patch": 128,
+}
 _MEL_RECIPE = {"data.audio": "MelSpectrogram", "data.spec_augment": "SpecAugment"}
 _VIDEO_RECIPE = {
+    "data.video": "VideoConfig",
     "data.video.size": (224, 224),
     "data.video.crop": "RandomCrop",
     "data.video.flip": True,
     "data.video.colour": "ColourChanges",
+    "*.prep": "patches",  # Of 2 x 8 x 8.
+    "*.temporal_downsample": 2,
+    "*.spatial_downsample": 8,
 }
-_BOTH_RECIPE = {**_VIDEO_RECIPE, "data.drop_video": 0.3, "data.drop_audio": 0.0}
+_BOTH_RECIPE = {
+    "data.drop_video": 0.3,
+    "data.drop_audio": 0.0,
+    "model.preprocessor.min_padding_size": 4,  # Modality encodings.
+}
 # Sec. 4.2; of the latents' size it says "a faster version of the ImageNet model" alone.
 _PERCEIVER_RECIPE = {
     "model.encoder.num_cross_attends": 2,
@@ -153,8 +168,6 @@ def experiment(
     """
     audio = {"raw": RawAudio(), "mel": MelSpectrogram(), None: None}[sound]
     both = video and audio is not None
-    of_sound: dict[str | None, dict[str, Any]] = {"raw": _RAW_RECIPE, "mel": _MEL_RECIPE}
-    video_recipe: dict[str, Any] = _BOTH_RECIPE if both else _VIDEO_RECIPE if video else {}
     return ExperimentConfig(
         name=f"audioset_{name}",
         model=zoo.get_config(model),
@@ -180,9 +193,23 @@ def experiment(
             source=source,
             metric="mean_average_precision",
             value=percent / 100,
-            recipe={**_RECIPE, **of_sound.get(sound, {}), **video_recipe, **recipe},
+            recipe={**_RECIPE, **_streams_recipe(sound, video=video), **recipe},
         ),
     )
+
+
+def _streams_recipe(sound: str | None, *, video: bool) -> dict[str, Any]:
+    """What the papers say of what is heard and seen, by field."""
+    both = video and sound is not None
+    found: dict[str, Any] = dict(_BOTH_RECIPE) if both else {}
+    of_sound: dict[str | None, dict[str, Any]] = {"raw": _RAW_RECIPE, "mel": _MEL_RECIPE}
+    for name, recipe in (
+        ("audio", of_sound.get(sound, {"data.audio": None})),
+        ("video", _VIDEO_RECIPE if video else {"data.video": None}),
+    ):
+        where = f"model.preprocessor.modalities.{name}" if both else "model.preprocessor"
+        found |= {path.replace("*", where): value for path, value in recipe.items()}
+    return found
 
 
 def perceiver(

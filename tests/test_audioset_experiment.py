@@ -47,7 +47,6 @@ def sizes(variant: str, data_dir: Path) -> dict[str, Any]:
     """The changes that make a variant small."""
     config = load_experiment(f"{FILE}:{variant}")
     changes = {**_COMMON, "data.recordings.data_dir": str(data_dir)}
-    changes["data.recordings.name"] = "own"
     sound, video = config.data.audio, config.data.video is not None
     both = video and sound is not None
     streams = {}
@@ -71,11 +70,11 @@ def sizes(variant: str, data_dir: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight recordings to train on, half of them with video, and two to test on; prepared."""
-    root = tmp_path_factory.mktemp("own")
+    root = tmp_path_factory.mktemp("set")
     layout = write_set(root, odd=False)
     prepare(
         [layout.segments], [layout.eval_segments], layout.classes, layout.clips, str(root / "data"),
-        name="own", workers=1, report=str,
+        workers=1, report=str,
     )  # fmt: skip
     return root / "data"
 

@@ -9,13 +9,16 @@ from perceiver_jax.config import diff, from_dict, load_experiment, override, to_
 from perceiver_jax.data.audioset.audioset import RecordingsConfig
 from perceiver_jax.data.audioset.config import RawAudio
 from perceiver_jax.data.audioset.mel import MelSpectrogram
+from perceiver_jax.data.audioset.sound_changes import SoundChanges
 from perceiver_jax.data.audioset.spec_augment import SpecAugment
 from perceiver_jax.data.audioset.video import VideoConfig
 from perceiver_jax.data.readers import stack
-from perceiver_jax.tasks import MultilabelConfig
+from perceiver_jax.errors import ConfigError
+from perceiver_jax.tasks import ClassificationConfig, MultilabelConfig
+from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ConstantCosine, Lamb
 from perceiver_jax.train.paper import differences
-from tests.data.audioset.stored import recording
+from tests.data.audioset.stored import InMemory, recording
 
 FILE = "experiments/audioset.py"
 # Variant: sound, whether there is video, the paper's mAP, and millions of parameters. Perceiver IO
@@ -77,6 +80,8 @@ def test_the_recipe_is_told_by_field() -> None:
         ("data.drop_audio", 0.0),
         ("data.drop_video", 0.0),
         ("data.video.colour", None),
+        ("model.preprocessor.modalities.video.spatial_downsample", 4),
+        ("model.preprocessor.min_padding_size", 8),
         ("data.recordings.hold_out", 100),
         ("task.clips", 8),
         ("trainer.num_epochs", 10),
@@ -84,6 +89,13 @@ def test_the_recipe_is_told_by_field() -> None:
         ("model.encoder.share_towers", True),
     ):
         (difference,) = differences(override(config, {path: value}), config.paper.recipe)
+        assert difference.path == path
+    alone = load_experiment(f"{FILE}:audio_raw")
+    for path, value in (
+        ("model.preprocessor.samples_per_patch", 256),
+        ("data.sound_changes", SoundChanges()),
+    ):
+        (difference,) = differences(override(alone, {path: value}), alone.paper.recipe)
         assert difference.path == path
 
 
@@ -101,6 +113,23 @@ def test_smoke_is_audio_video_mel_with_other_sizes() -> None:
     assert {name: array.shape for name, array in example.items()} == {
         name: struct.shape[1:] for name, struct in inputs.items()
     }
+
+
+def test_the_task_averages_as_many_clips_as_are_cut() -> None:
+    """Seen before anything is trained: the first evaluation comes after 10,000 steps."""
+    smoke = override(load_experiment(f"{FILE}:smoke"), {"data.recordings": InMemory()})
+    devices = jax.devices()[:1]
+    for changes, message in (
+        ({"task.clips": None}, r"clips=none .* data.eval_clips=3. Give --config.task.clips=3, or "
+                               r"--config.data.eval_clips=none\."),
+        ({"data.eval_clips": None}, "clips=3 .* data.eval_clips=none. Give --config.task.clips=n"),
+        ({"data.eval_clips": 8}, "task.clips=3 must be as many as .* data.eval_clips=8"),
+        ({"task": ClassificationConfig(num_classes=3, top_k=None)}, "Config does not average"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=message):
+            assemble(override(smoke, changes), devices=devices)
+    assemble(smoke, devices=devices)
+    assemble(override(smoke, {"task.clips": None, "data.eval_clips": None}), devices=devices)
 
 
 def test_the_spectrogram_of_the_documented_search() -> None:

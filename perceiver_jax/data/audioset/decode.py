@@ -13,8 +13,8 @@ from perceiver_jax.data.audioset.jpeg import DEFAULT, Jpeg, to_jpeg
 from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.data.audioset.sources import Source, choose
 from perceiver_jax.data.media.encoded import EncodedVideo, cut_video
-from perceiver_jax.data.media.excerpts import Open, first_times, frames_from, sound_from
-from perceiver_jax.data.media.frames import FRAME_RATE, video_streams
+from perceiver_jax.data.media.excerpts import first_times, frames_from, sound_from
+from perceiver_jax.data.media.frames import FRAME_RATE, pixel_shape, video_streams
 from perceiver_jax.data.media.sound import SAMPLE_RATE
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import DataError, require
@@ -201,7 +201,8 @@ def _pictures(
     count = round(segment.seconds * FRAME_RATE)
     frames = itertools.islice(frames_from(open_file, path, origin), count)
     if store == "jpeg":
-        pixel = _pixel_shape(open_file)
+        with open_file() as file:
+            pixel = pixel_shape(video_streams(file)[0])
         pictures: list[bytes] = []
         last: av.VideoFrame | None = None
         for frame in frames:
@@ -216,10 +217,3 @@ def _pictures(
         return None, None
     data, start = cut_video(open_file, path, origin, origin + Fraction(segment.seconds))
     return None, EncodedVideo(data, start, rotation, found)
-
-
-def _pixel_shape(open_file: Open) -> Fraction:
-    """Width of a pixel by its height."""
-    with open_file() as file:
-        ratio = video_streams(file)[0].sample_aspect_ratio
-    return ratio if ratio and Fraction(1, 8) < ratio < 8 else Fraction(1)

@@ -5,20 +5,20 @@ import io
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from perceiver_jax.data.media.frames import upright
+from perceiver_jax.data.media.frames import upright, within
 from perceiver_jax.errors import ConfigError
 
 if TYPE_CHECKING:
     import av
+
+SHORTER_SIDE = 256  # Of pictures, in pixels; models read random parts of 224 x 224.
 
 
 @dataclasses.dataclass(frozen=True)
 class Jpeg:
     """What stored pictures are like."""
 
-    shorter_side: int = 256  # Pixels, at most; models read random parts of 224 x 224.
+    shorter_side: int = SHORTER_SIDE  # Pixels, at most.
     quality: int = 90  # Of JPEG, 1 to 95.
 
     def __post_init__(self) -> None:
@@ -41,14 +41,7 @@ def to_jpeg(frame: "av.VideoFrame", pixel: Fraction = Fraction(1), jpeg: Jpeg = 
     """
     from PIL import Image
 
-    width, height = frame.width * pixel, Fraction(frame.height)
-    scale = min(Fraction(jpeg.shorter_side) / min(width, height), Fraction(1))
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    if size != (frame.width, frame.height):
-        frame_scaled = frame.reformat(*size, format="rgb24", interpolation="AREA")
-        pixels = np.rot90(frame_scaled.to_ndarray(), round(frame.rotation / 90))
-    else:
-        pixels = upright(frame)
+    pixels = upright(frame, within(frame.width * pixel, frame.height, jpeg.shorter_side))
     written = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(written, "JPEG", quality=jpeg.quality)
+    Image.fromarray(pixels).save(written, "JPEG", quality=jpeg.quality)
     return written.getvalue()
