@@ -105,10 +105,11 @@ def _files(root: str) -> Iterator[str]:
             folders.clear()
             continue
         seen.add(real)
+        inside = os.path.relpath(place, root)
         folders[:] = sorted(each for each in folders if not each.startswith("."))
         for name in sorted(names):
             if not name.startswith("."):
-                yield os.path.relpath(os.path.join(place, name), root)
+                yield os.path.normpath(os.path.join(inside, name))
 
 
 def _best(clips: Sequence[Clip]) -> Clip:

@@ -16,7 +16,8 @@ from perceiver_jax.data.audioset.clip_names import Clip
 from perceiver_jax.data.audioset.described import LEFT_OUT, made_of_file
 from perceiver_jax.data.audioset.records import SPLITS
 from perceiver_jax.data.conversion.parts import digest
-from perceiver_jax.errors import DataError
+from perceiver_jax.data.source import CorruptExample
+from perceiver_jax.errors import DataError, UserError
 
 
 def made_of(clip: Clip, root: str) -> str:
@@ -113,7 +114,7 @@ class OtherSet:
             self._splits[copy.split] = opened
         try:
             stored = self._splits[copy.split].stored(copy.index)
-        except (OSError, RuntimeError, ValueError) as error:
+        except (CorruptExample, UserError, OSError, RuntimeError, ValueError) as error:
             raise DataError(
                 f"--reuse: recording {copy.index} to {copy.split} on of {self._folder} cannot be "
                 f"read ({str(error).splitlines()[0]}). Without --reuse all clips are decoded."
