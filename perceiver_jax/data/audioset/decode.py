@@ -68,12 +68,12 @@ def read_recording(
 ) -> Recording:
     """Decodes a segment from its file, or from one of the whole recording.
 
-    A file that is as long as the segment, give or take 2 s, is taken for the segment itself; what
-    it has beyond the segment's length is left out. Any other is taken for the whole recording, from
-    which the part from segment.start to segment.end is read; if it ends before that begins, or
-    within the first second, it is refused, since it may be of anything. The clock of a segment
-    starts with the first of its streams; until a later one begins, there is silence, or the first
-    frame.
+    A file that is as long as the segment, give or take 2 s, and not rather as long as the recording
+    until its end, is taken for the segment itself; what it has beyond that is left out. Any other
+    is taken for the whole recording, from which the part from segment.start to segment.end is read;
+    if it ends before that begins, or within the first second, it is refused, since it may be of
+    anything. The clock of a segment starts with the first of its streams; until a later one begins,
+    there is silence, or the first frame.
 
     Args:
       path: the file.
@@ -159,7 +159,8 @@ def _origin(
     if whole:
         seconds = sources[0].seconds()
         if not cut:
-            whole = abs(seconds - segment.seconds) > _SLACK
+            beyond = abs(seconds - segment.seconds)
+            whole = beyond > _SLACK or beyond > abs(seconds - segment.end)
         if whole and seconds < begins + min(_LEAST, segment.seconds / 2):
             # A file that says when it begins is told of by the recording's time.
             ends = seconds + (segment.start - skip if cut else 0)

@@ -67,7 +67,10 @@ def test_the_whole_recording_is_cut(tmp_path):
         assert flash_times(pictures(part)) == [pytest.approx(0.6, abs=0.02)]
     # If its name says that it is a part, or it is about as long as the segment, it is the part.
     assert click_times(read_recording(path, segment(1.4, 1.2), cut=True).audio)[0] > 0.99
-    assert click_times(read_recording(path, segment(1.4, 2.5)).audio)[0] > 0.99
+    assert click_times(read_recording(path, segment(30, 2.5)).audio)[0] > 0.99
+    # One of a short recording is not taken from its beginning.
+    later = read_recording(path, segment(1.4, 2.9))
+    assert click_times(later.audio)[0] == pytest.approx(0.6, abs=0.002) and later.remarks == ()
     # What ends within the segment is kept with a remark.
     (remark,) = read_recording(path, segment(3.4, 2.2)).remarks
     assert re.fullmatch(r"has 1\.0\d of 2\.20 s", remark)
