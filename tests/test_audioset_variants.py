@@ -9,13 +9,16 @@ from perceiver_jax.config import diff, from_dict, load_experiment, override, to_
 from perceiver_jax.data.audioset.audioset import RecordingsConfig
 from perceiver_jax.data.audioset.config import RawAudio
 from perceiver_jax.data.audioset.mel import MelSpectrogram
+from perceiver_jax.data.audioset.sound_changes import SoundChanges
 from perceiver_jax.data.audioset.spec_augment import SpecAugment
 from perceiver_jax.data.audioset.video import VideoConfig
 from perceiver_jax.data.readers import stack
-from perceiver_jax.tasks import MultilabelConfig
+from perceiver_jax.errors import ConfigError
+from perceiver_jax.tasks import ClassificationConfig, MultilabelConfig
+from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ConstantCosine, Lamb
 from perceiver_jax.train.paper import differences
-from tests.data.audioset.stored import recording
+from tests.data.audioset.stored import InMemory, recording
 
 FILE = "experiments/audioset.py"
 # Variant: sound, whether there is video, the paper's mAP, and millions of parameters. Perceiver IO
@@ -77,6 +80,8 @@ def test_the_recipe_is_told_by_field() -> None:
         ("data.drop_audio", 0.0),
         ("data.drop_video", 0.0),
         ("data.video.colour", None),
+        ("model.preprocessor.modalities.video.spatial_downsample", 4),
+        ("model.preprocessor.min_padding_size", 8),
         ("data.recordings.hold_out", 100),
         ("task.clips", 8),
         ("trainer.num_epochs", 10),
@@ -85,22 +90,66 @@ def test_the_recipe_is_told_by_field() -> None:
     ):
         (difference,) = differences(override(config, {path: value}), config.paper.recipe)
         assert difference.path == path
+    alone = load_experiment(f"{FILE}:audio_raw")
+    for path, value in (
+        ("model.preprocessor.samples_per_patch", 256),
+        ("data.sound_changes", SoundChanges()),
+    ):
+        (difference,) = differences(override(alone, {path: value}), alone.paper.recipe)
+        assert difference.path == path
 
 
-def test_smoke_is_audio_video_mel_with_other_sizes() -> None:
-    smoke = load_experiment(f"{FILE}:smoke")
-    changed = {path for path, _, _ in diff(load_experiment(f"{FILE}:audio_video_mel"), smoke)}
-    sizes = {path for path in changed if path.startswith(("model.", "trainer.", "data.video."))}
+@pytest.mark.parametrize("variant", ROWS)
+def test_small_is_the_variant_with_other_sizes(variant: str) -> None:
+    real, small = (load_experiment(f"{FILE}:{name}") for name in (variant, f"small_{variant}"))
+    changed = {path for path, _, _ in diff(real, small)}
+    sizes = {
+        path
+        for path in changed
+        if path.startswith(("model.preprocessor.", "model.encoder.", "model.decoder.", "trainer."))
+    }
+    sound, video, _, _ = ROWS[variant]
     assert changed - sizes == {
         "name", "paper", "data.recordings.name", "data.recordings.data_dir", "data.num_frames",
-        "data.eval_clips", "data.audio.num_bands", "task.num_classes", "task.clips",
-        "schedule.base_lr", "schedule.scale_by_batch",
+        "data.eval_clips", "task.num_classes", "task.clips", "schedule.base_lr",
+        "schedule.scale_by_batch",
+        *(["data.audio.num_bands"] if sound == "mel" else []),
+        *(["data.video.size"] if video else []),
     }  # fmt: skip
-    (inputs,) = zoo.build(smoke.model).example_inputs(1)
-    example = smoke.data.augment(recording(), np.random.default_rng(0))["inputs"]
-    assert {name: array.shape for name, array in example.items()} == {
-        name: struct.shape[1:] for name, struct in inputs.items()
-    }
+    # How inputs are read, how often, and what is shared is the paper's.
+    assert {path.rpartition(".")[2] for path in sizes if not path.startswith("trainer.")} <= {
+        "shape", "num_samples", "num_bands", "max_resolution", "num_latents", "latent_channels",
+        "self_attends_per_block", "self_attend_heads", "num_classes", "query_channels",
+    }  # fmt: skip
+    example = small.data.augment(recording(frames=2, samples=3840), np.random.default_rng(0))
+    (inputs,) = zoo.build(small.model).example_inputs(1)
+    assert jax.tree.map(np.shape, example["inputs"]) == jax.tree.map(
+        lambda struct: struct.shape[1:], inputs
+    )
+
+
+def test_smoke_is_small_audio_video_mel() -> None:
+    assert load_experiment(f"{FILE}:smoke") == load_experiment(f"{FILE}:small_audio_video_mel")
+
+
+def test_the_task_averages_as_many_clips_as_are_cut() -> None:
+    """Seen before anything is trained: the first evaluation comes after 10,000 steps."""
+    smoke = override(
+        load_experiment(f"{FILE}:smoke"),
+        {"data.recordings": InMemory(), "task.num_classes": 3, "model.decoder.num_classes": 3},
+    )
+    devices = jax.devices()[:1]
+    for changes, message in (
+        ({"task.clips": None}, r"clips=none .* data.eval_clips=3. Give --config.task.clips=3, or "
+                               r"--config.data.eval_clips=none\."),
+        ({"data.eval_clips": None}, "clips=3 .* data.eval_clips=none. Give --config.task.clips=n"),
+        ({"data.eval_clips": 8}, "task.clips=3 must be as many as .* data.eval_clips=8"),
+        ({"task": ClassificationConfig(num_classes=3, top_k=None)}, "Config does not average"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=message):
+            assemble(override(smoke, changes), devices=devices)
+    assemble(smoke, devices=devices)
+    assemble(override(smoke, {"task.clips": None, "data.eval_clips": None}), devices=devices)
 
 
 def test_the_spectrogram_of_the_documented_search() -> None:

@@ -3,12 +3,19 @@
 import dataclasses
 import functools
 import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from perceiver_jax.errors import DataError, require
 
 FORMAT = "array_record"  # TFDS's format whose examples can be read in any order.
+
+
+def as_text(name: str) -> str:
+    """Returns a file's name as text, which is stored and printed; names may be any bytes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def find_builder(
@@ -45,6 +52,12 @@ def find_builder(
             f"{what} is not in {where}{reason}. If it is elsewhere, give --config.{field}. "
             f"{mend(where)}"
         ) from error
+
+
+def remove_unfinished(data_dir: Path, name: str, version: str) -> None:
+    """Takes away what TFDS had written of a set when it was killed."""
+    for left in (data_dir / name).glob(f"*incomplete*{version}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -107,9 +107,10 @@ class MultimodalPreprocessor(hk.Module):
           ValueError: a modality is missing or unknown.
         """
         if not isinstance(inputs, Mapping):
+            shape = getattr(inputs, "shape", None)
+            got = type(inputs).__name__ if shape is None else f"single array of shape {shape}"
             raise ValueError(
-                f"expected a mapping by modality, of {sorted(self.preprocessors)}; got a "
-                f"{type(inputs).__name__}."
+                f"expected a mapping by modality, of {sorted(self.preprocessors)}; got a {got}."
             )
         inputs = self._with_hidden_labels(inputs, is_training)
         if set(inputs) != set(self.preprocessors):

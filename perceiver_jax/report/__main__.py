@@ -11,7 +11,7 @@
 A page is one file that loads nothing. A run that is not complete has a report too.
 
   --paper_table=imagenet --workdirs='runs/*'    prints the papers' tables with what was measured;
-                                                modelnet40 has one too
+                                                modelnet40 and audioset have some too
   ... --markdown, or --json                     as Markdown, or as JSON
 """
 
@@ -38,8 +38,9 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "paper_table",
         None,
-        "Prints the papers' tables of this data set (imagenet, modelnet40) with what the runs have "
-        "measured, instead of writing a page. Work directories may be patterns, such as 'runs/*'.",
+        "Prints the papers' tables of this data set (imagenet, modelnet40, audioset) with what the "
+        "runs have measured, instead of writing a page. Work directories may be patterns, such as "
+        "'runs/*'.",
     )
     flags.DEFINE_bool("markdown", False, "Prints the papers' tables as Markdown.")
     flags.DEFINE_bool("json", False, "Prints the papers' tables as JSON.")

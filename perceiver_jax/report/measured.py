@@ -186,13 +186,25 @@ def _why_elsewhere(run: Run) -> str:
 
 
 def _other_data(run: Run, data_set: str | None) -> str | None:
-    """Says if a run is on another data set than a table, by name; folders have none."""
+    """Says if a run is on another data set than a table, by name.
+
+    Folders have no name, and may be of any. What has neither is a set of its own, such as MNIST.
+    """
+    if data_set is None:
+        return None
+    data = run.config.data
     for field in ("points", "images", "recordings"):
-        name = getattr(getattr(run.config.data, field, None), "name", None)
+        found = getattr(data, field, None)
+        if found is None:
+            continue
+        name = getattr(found, "name", None)
+        if name is None and hasattr(found, "path"):
+            return None
         # As TFDS has it: NAME/CONFIG, NAME:VERSION.
-        if data_set is not None and name is not None and re.split("[/:]", name)[0] != data_set:
-            return f"on {name!r}, not {data_set!r}"
-    return None
+        if name is not None and re.split("[/:]", name)[0] == data_set:
+            return None
+        return f"on {name or type(found).__name__!r}, not {data_set!r}"
+    return f"on {type(data).__name__!r}, not {data_set!r}"
 
 
 class _Variants:

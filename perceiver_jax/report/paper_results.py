@@ -226,6 +226,7 @@ def _audioset(source: str, title: str, *rows: ResultRow) -> ResultTable:
         20_371,
         "experiments/audioset.py",
         tuple(rows),
+        data_set="audioset",
     )
 
 

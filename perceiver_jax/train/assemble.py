@@ -118,6 +118,7 @@ def assemble(
         split, source = evaluated
         example = first_readable(source, split, trainer.max_corrupt_examples)
     notes = _check_classes(config)
+    _check_clips(config)
 
     steps_per_epoch = len(source) / trainer.batch_size
     if trainer.num_steps is not None:
@@ -185,6 +186,31 @@ def _check_classes(config: ExperimentConfig) -> tuple[str, ...]:
             "learn that they never occur",
         )
     return ()
+
+
+def _check_clips(config: ExperimentConfig) -> None:
+    """Makes sure that the task averages as many clips as the data cut to evaluate.
+
+    Training would go well, for as long as nothing is evaluated.
+
+    Raises:
+      ConfigError: it averages others.
+    """
+    cut = getattr(config.data, "eval_clips", None)
+    averaged = getattr(config.task, "clips", None)
+    if not hasattr(config.data, "eval_clips") or cut == averaged:
+        return
+    given = "none" if averaged is None else averaged
+    told = f"the clips of a recording that are evaluated: data.eval_clips={cut or 'none'}"
+    if not hasattr(config.task, "clips"):
+        raise ConfigError(
+            f"{type(config.task).__name__} does not average {told}. Give "
+            "--config.data.eval_clips=none, or another task."
+        )
+    raise ConfigError(
+        f"task.clips={given} must be as many as {told}. Give --config.task.clips={cut or 'none'}, "
+        f"or --config.data.eval_clips={given}."
+    )
 
 
 def _input_shapes(

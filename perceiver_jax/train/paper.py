@@ -44,12 +44,12 @@ def differences(config: Any, recipe: Mapping[str, Any]) -> list[Difference]:
 
     Args:
       config: an experiment.
-      recipe: values by dotted path; a text where the config has a config is the name of its class.
+      recipe: values by dotted path; for a whole config the name of its class, or None.
     """
     found = []
     for path, wanted in recipe.items():
         here = look_up(config, path)
-        if _is_config(here) and isinstance(wanted, str):
+        if _is_config(here):
             here = type(here).__name__
         if here != wanted:
             found.append(Difference(path, wanted, here))

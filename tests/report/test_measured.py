@@ -8,14 +8,24 @@ from typing import Any
 import pytest
 
 from perceiver_jax import config as config_lib
+from perceiver_jax.data.audioset.audioset import RecordingsConfig
+from perceiver_jax.data.audioset.config import AudiosetConfig
+from perceiver_jax.data.digits import DigitsConfig
 from perceiver_jax.data.images.config import ImagesConfig
 from perceiver_jax.data.images.folder import FolderConfig
+from perceiver_jax.data.images.mnist import MnistConfig
 from perceiver_jax.data.images.tfds import TfdsConfig
 from perceiver_jax.data.points.config import PointCloudsConfig
 from perceiver_jax.data.points.modelnet import ModelNetConfig
 from perceiver_jax.errors import CheckpointError
 from perceiver_jax.report import measured
-from perceiver_jax.report.paper_results import IMAGENET, MODELNET40, ResultRow, ResultTable
+from perceiver_jax.report.paper_results import (
+    AUDIOSET,
+    IMAGENET,
+    MODELNET40,
+    ResultRow,
+    ResultTable,
+)
 from perceiver_jax.train.config import ExperimentConfig, Lamb, Steps
 from perceiver_jax.train.paper import Difference, PaperResult
 from tests.report.runs import experiment
@@ -225,7 +235,7 @@ def test_runs_of_no_row_are_listed_apart(tmp_path: Path) -> None:
 
 
 def test_a_run_on_another_set_is_of_no_row(tmp_path: Path) -> None:
-    """By the name of its set; folders have none."""
+    """By the name of its set; folders have none, and may be of any."""
     table = dataclasses.replace(SMALL, data_set="modelnet40")
     remarks = {}
     for name, data in {
@@ -234,6 +244,9 @@ def test_a_run_on_another_set_is_of_no_row(tmp_path: Path) -> None:
         "furniture": PointCloudsConfig(points=ModelNetConfig(name="furniture")),
         "imagenette": ImagesConfig(images=TfdsConfig(name="imagenette/full-size")),
         "folder": ImagesConfig(images=FolderConfig(path="photos")),
+        "own": AudiosetConfig(recordings=RecordingsConfig(name="own")),
+        "mnist": ImagesConfig(images=MnistConfig()),
+        "digits": DigitsConfig(),
     }.items():
         workdir = write_run(tmp_path / name, config=experiment(paper=paper(), data=data))
         comparison = measured.compare([table], [workdir])
@@ -245,9 +258,13 @@ def test_a_run_on_another_set_is_of_no_row(tmp_path: Path) -> None:
         "furniture": [("on 'furniture', not 'modelnet40'",)],
         "imagenette": [("on 'imagenette/full-size', not 'modelnet40'",)],
         "folder": [],
+        "own": [("on 'own', not 'modelnet40'",)],
+        "mnist": [("on 'MnistConfig', not 'modelnet40'",)],
+        "digits": [("on 'DigitsConfig', not 'modelnet40'",)],
     }
     assert {each.data_set for each in IMAGENET} == {ImagesConfig().images.name}
     assert {each.data_set for each in MODELNET40} == {ModelNetConfig().name}
+    assert {each.data_set for each in AUDIOSET} == {RecordingsConfig().name}
 
 
 def test_where_data_lie_is_no_change(tmp_path: Path) -> None:

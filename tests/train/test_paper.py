@@ -37,6 +37,8 @@ def test_differences_from_a_recipe() -> None:
     assert differences(experiment(trainer__batch_size=1024, task__top_k=None), RECIPE)[0].path == (
         "schedule"
     )
+    # Of a config that should not be there the name alone, not all of its fields.
+    assert differences(experiment(), {"optimizer": None}) == [Difference("optimizer", None, "Lamb")]
 
 
 def test_a_result_survives_being_saved() -> None:

@@ -102,6 +102,10 @@ class TestGoldenModels:
         self.fails("takes no query_mask", name, images, query_mask=np.ones((2, 1)))
         self.fails("takes no subsampled_output_points", name, images, subsampled_output_points=[0])
 
+    def test_one_array_for_several_modalities(self):
+        words = r"mapping by modality.*got a single array of shape \(2, 5, 1\)"
+        self.fails(words, "video_autoencoding", np.zeros((2, 5, 1), np.float32))
+
     def test_unknown_modality_of_output_points(self):
         inputs = golden_models.video_inputs(golden_cases.load("video_autoencoding"))
         for argument in ("subsampled_output_points", "query_mask"):

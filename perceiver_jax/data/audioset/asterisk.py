@@ -8,7 +8,7 @@ The packages are what the telephone exchange Asterisk says, recorded by one voic
 
     apt-get download asterisk-core-sounds-{en,es,fr,it,ru}-wav
     for file in asterisk-core-sounds-*.deb; do dpkg -x $file asterisk; done
-    python -m perceiver_jax.data.audioset.asterisk \
+    python -m perceiver_jax.data.audioset.asterisk \\
         --source=asterisk/usr/share/asterisk/sounds --out=data/languages_clips
 
 Where there is no apt, packages.debian.org has the files; what is told here is of version 1.6.1-1.
@@ -23,7 +23,11 @@ train.csv and eval.csv list them. What there is to train on is listed once more,
 way: values are chosen by training on fit.csv and testing on valid.csv, as on a set of its own.
 """
 
-import csv
+from perceiver_jax.errors import exit_on_interrupt
+
+if __name__ == "__main__":
+    exit_on_interrupt()  # Now: until then Ctrl-C shows a traceback, and imports take a moment.
+
 import dataclasses
 import hashlib
 import os
@@ -33,10 +37,11 @@ from pathlib import Path
 
 import numpy as np
 
-from perceiver_jax.errors import DataError, UserError, run_main
+from perceiver_jax.data.audioset.layout import SPLITS, Listed, write_lists
+from perceiver_jax.data.conversion.command import check_arguments
+from perceiver_jax.errors import DataError, run_main
 
 LANGUAGES = {"en": "English", "es": "Spanish", "fr": "French", "it": "Italian", "ru": "Russian"}
-SPLITS = ("train", "eval")
 TEST_SHARE = 4  # One prompt in so many is to test on.
 CHOICE = ("fit", "valid")  # Lists of what is to train on, for choosing values.
 VALID_SHARE = 4  # One training prompt in so many is in the second.
@@ -135,7 +140,7 @@ def find_prompts(source: Path) -> list[Prompt]:
     ]  # fmt: skip
 
 
-def read_sound(path: Path) -> tuple[int, np.ndarray]:
+def read_wav(path: Path) -> tuple[int, np.ndarray]:
     """Reads a wav file of one channel of 16 bits.
 
     Returns:
@@ -174,9 +179,7 @@ def write_languages(source: Path, out: Path) -> Counts:
     prompts = find_prompts(source)
     counts = {split: dict.fromkeys(LANGUAGES, 0) for split in SPLITS}
     seconds = dict.fromkeys(SPLITS, 0.0)
-    lists = {
-        name: ["# YTID, start_seconds, end_seconds, positive_labels\n"] for name in SPLITS + CHOICE
-    }
+    lists: dict[str, list[Listed]] = {name: [] for name in SPLITS + CHOICE}
     rows: list[tuple[str, ...]] = [("id", "split", "language", "original")]
     left_out = {"silent": 0, "tones": 0, "twice": 0}
     with making_folder(out) as folder:
@@ -187,21 +190,12 @@ def write_languages(source: Path, out: Path) -> Counts:
             (folder / "clips" / f"{prompt.id}.wav").write_bytes((source / prompt.file).read_bytes())
             counts[prompt.split][prompt.language] += 1
             seconds[prompt.split] += len(samples) / rate
-            line = f'{prompt.id}, 0.000, {len(samples) / rate:.3f}, "/asterisk/{prompt.language}"\n'
+            mids = (f"/asterisk/{prompt.language}",)
             for name in prompt.lists:
-                lists[name].append(line)
+                lists[name].append(Listed(prompt.id, 0, len(samples) / rate, mids))
             rows.append((prompt.id, prompt.split, prompt.language, prompt.file))
-        for name, lines in lists.items():
-            (folder / f"{name}.csv").write_text("".join(lines), encoding="utf-8")
-        classes = [
-            f'{number},/asterisk/{language},"{name}"\n'
-            for number, (language, name) in enumerate(LANGUAGES.items())
-        ]
-        (folder / "class_labels_indices.csv").write_text(
-            "index,mid,display_name\n" + "".join(classes), encoding="utf-8"
-        )
-        with open(folder / "recordings.csv", "w", encoding="utf-8", newline="") as listing:
-            csv.writer(listing, lineterminator="\n").writerows(rows)
+        classes = {f"/asterisk/{language}": name for language, name in LANGUAGES.items()}
+        write_lists(folder, classes, lists, rows)
         (folder / "README.txt").write_text(README, encoding="utf-8")
     return Counts(counts, seconds, **left_out)
 
@@ -216,7 +210,7 @@ def _heard(
     languages: dict[str, set[str]] = {}
     sounds = []
     for prompt in prompts:
-        rate, samples = read_sound(source / prompt.file)
+        rate, samples = read_wav(source / prompt.file)
         if not len(samples) or np.abs(samples.astype(np.int32)).max() < QUIET:
             left_out["silent"] += 1
         elif prompt.name in TONES:
@@ -257,12 +251,10 @@ def main(argv: Sequence[str]) -> None:
     """Entry point; `argv` is what absl left of the command line."""
     from absl import flags
 
-    if len(argv) > 1:
-        raise UserError(f"Unexpected argument {argv[1]!r}; see --help.")
-    if not flags.FLAGS.source or not flags.FLAGS.out:
-        raise UserError("Name the folder of the voices and the one to make: --source, --out.")
-    out = Path(flags.FLAGS.out).expanduser()
-    counts = write_languages(Path(flags.FLAGS.source).expanduser(), out)
+    check_arguments(argv, "source", "out")
+    given = flags.FLAGS
+    source, out = (Path(each).expanduser() for each in (given.source, given.out))
+    counts = write_languages(source, out)
     print(f"{table(counts)}\n")
     print(
         f"Left out: {counts.silent} silent, {counts.tones} tones, {counts.twice} that are there "

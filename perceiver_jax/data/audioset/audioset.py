@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from perceiver_jax.data.audioset.jpeg import SHORTER_SIDE
 from perceiver_jax.data.audioset.records import Fingerprint, fingerprint, ids_file, to_example
 from perceiver_jax.data.source import decoding
 from perceiver_jax.data.splits import HoldOut, check_split
@@ -73,6 +74,7 @@ class RecordingsConfig:
             class_names=tuple(builder.info.features["labels"].feature.names),
             first=first,
             count=count,
+            has_video=(builder.info.metadata or {}).get("store") != "none",
         )
 
     @property
@@ -121,6 +123,8 @@ class Recordings(StoredSplit):
     what was not stored, is not in its example. Frame k is shown from sample 1,920 k on.
     `read_frames` decodes either form.
     """
+
+    has_video: bool = True  # Whether the set was made with frames or video, where clips have them.
 
     def __getitem__(self, index: int) -> Example:
         return to_example(self.stored(index), len(self.class_names))
@@ -190,7 +194,8 @@ def read_frames(example: Example, first: int, count: int) -> list[np.ndarray]:
       count: how many; fewer are returned where the video ends.
 
     Returns:
-      Pictures [y, x, 3], uint8 RGB.
+      Pictures [y, x, 3], uint8 RGB, with a shorter side of 256 at most; one that is shown several
+      times is the same array.
 
     Raises:
       CorruptExample: what is stored is damaged; names the recording.
@@ -200,8 +205,15 @@ def read_frames(example: Example, first: int, count: int) -> list[np.ndarray]:
     where = f"recording {example['id']}"
     if "video" in example:
         with decoding(where, DataError):
-            return list(example["video"].frames(first, count, where))
-    return [_picture(data, where) for data in example.get("frames", ())[first : first + count]]
+            # As pictures are stored: however recordings are, a model reads the same of them.
+            return list(example["video"].frames(first, count, where, SHORTER_SIDE))
+    pictures: list[np.ndarray] = []
+    last = None
+    for data in example.get("frames", ())[first : first + count]:
+        # One that is shown again, as of 12 frames a second every other one, is decoded once.
+        pictures.append(pictures[-1] if data == last else _picture(data, where))
+        last = data
+    return pictures
 
 
 def _picture(data: bytes, where: str) -> np.ndarray:

@@ -34,21 +34,20 @@ class RandomCrop:
     def __post_init__(self) -> None:
         if not 0 < self.area[0] <= self.area[1] <= 1:
             raise ConfigError(
-                f"data.crop.area={self.area} must be two shares of the image, 0 < least <= largest "
-                "<= 1."
+                f"crop.area={self.area} must be two shares of the image, 0 < least <= largest <= 1."
             )
         if not 0 < self.aspect[0] <= self.aspect[1] < math.inf:
             raise ConfigError(
-                f"data.crop.aspect={self.aspect} must be two ratios of width to height, 0 < least "
+                f"crop.aspect={self.aspect} must be two ratios of width to height, 0 < least "
                 "<= largest."
             )
         if not 0 <= self.min_covered <= self.area[1]:
             raise ConfigError(
-                f"data.crop.min_covered={self.min_covered} must lie between 0 and the largest "
+                f"crop.min_covered={self.min_covered} must lie between 0 and the largest "
                 f"area, {self.area[1]}: no crop could be larger."
             )
         if self.attempts < 1:
-            raise ConfigError(f"data.crop.attempts={self.attempts} must be at least 1.")
+            raise ConfigError(f"crop.attempts={self.attempts} must be at least 1.")
 
     def draw(self, width: int, height: int, rng: np.random.Generator) -> Box:
         """Returns a box inside an image of `width` by `height` pixels; all of it if none fits."""

@@ -164,7 +164,27 @@ def _check_still(before: Fraction, time: Fraction, path: object) -> None:
         )
 
 
-def upright(frame: "av.VideoFrame") -> np.ndarray:
-    """The pixels [y, x, 3] of a frame as a player shows them; phones only note which way is up."""
-    pixels = frame.to_ndarray(format="rgb24")
+def pixel_shape(stream: "av.video.stream.VideoStream") -> Fraction:
+    """Returns the width of a stream's pixels by their height; 1 where it makes no sense."""
+    ratio = stream.sample_aspect_ratio
+    return ratio if ratio and Fraction(1, 8) < ratio < 8 else Fraction(1)
+
+
+def within(width: Fraction | int, height: Fraction | int, shorter_side: int) -> tuple[int, int]:
+    """Returns the whole width and height of a frame whose shorter side may have so many pixels."""
+    scale = min(Fraction(shorter_side) / min(width, height), Fraction(1))
+    return max(round(width * scale), 1), max(round(height * scale), 1)
+
+
+def upright(frame: "av.VideoFrame", size: tuple[int, int] | None = None) -> np.ndarray:
+    """The pixels [y, x, 3] of a frame as a player shows them; phones only note which way is up.
+
+    Args:
+      frame: the frame.
+      size: width and height, as it lies, that it is brought to by means over areas; None: its own.
+    """
+    if size is None or size == (frame.width, frame.height):
+        pixels = frame.to_ndarray(format="rgb24")
+    else:
+        pixels = frame.reformat(*size, format="rgb24", interpolation="AREA").to_ndarray()
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))

@@ -77,6 +77,7 @@ def _tag(
     report: "Report",
 ) -> None:
     """Tags one file; the names of its picture and table begin with `target`."""
+    from perceiver_jax.data.media.frames import FRAME_RATE
     from perceiver_jax.infer import tag_files, tagging
 
     arguments = flags.FLAGS
@@ -89,7 +90,7 @@ def _tag(
         batch_size=arguments.batch_size,
     )
     best, mean = tags.best(arguments.top_k), tags.mean
-    length = config.num_frames / 25
+    length = config.num_frames / FRAME_RATE
     lines = [f"{path}: {media.seconds:.2f} s, windows of {length:.2f} s: {len(tags.clips)}"]
     for index in best:
         start, end = tags.spans[int(tags.windows[:, index].argmax())]

@@ -5,10 +5,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
 from perceiver_jax import config as config_lib
+from perceiver_jax.data.audioset.audioset import read_frames
 from perceiver_jax.data.audioset.clip_times import spread_clips
 from perceiver_jax.data.audioset.config import AudiosetConfig, RawAudio, length_of
 from perceiver_jax.data.audioset.decode import read_recording
@@ -164,6 +166,18 @@ def test_only_the_frames_that_are_read_are_decoded() -> None:
     assert not dropped["video"].any() and dropped["audio"].any()
 
 
+def test_a_frame_that_is_shown_again_is_decoded_once() -> None:
+    raw = recording(frames=6)
+    slow = {**raw, "frames": [raw["frames"][k] for k in (0, 0, 2, 2, 2, 0)]}
+    slow["frames"][1] = bytes(bytearray(slow["frames"][0]))  # As read back: equal, not the same.
+    found = read_frames(slow, 0, 6)
+    assert [frame is found[place - 1] for place, frame in enumerate(found)] == [
+        False, True, False, True, True, False,
+    ]  # fmt: skip
+    for frame, place in zip(found, (0, 0, 2, 2, 2, 0), strict=True):
+        np.testing.assert_array_equal(frame, read_frames(raw, place, 1)[0])
+
+
 def test_one_stream_alone_is_an_array() -> None:
     raw = recording()
     audio = _config(video=None).evaluated(raw)["inputs"]
@@ -177,6 +191,36 @@ def test_one_stream_alone_is_an_array() -> None:
     np.testing.assert_array_equal(found[1, ..., 0], mel(audio[1, :, 0]))
     found = _config(video=None, audio=mel).augment(raw, np.random.default_rng(0))["inputs"]
     assert found.shape == (16, 10, 1)
+
+
+def test_large_video_is_read_as_its_pictures_would_be(tmp_path: Path) -> None:
+    """Lines as thin as a pixel are grey from afar, and no pattern of their own.
+
+    And pixels are square: these were half as wide as high.
+    """
+    lines = np.zeros((512, 1280, 3), np.uint8)
+    lines[::2], lines[:, :640] = 255, 60
+    with av.open(str(tmp_path / "a.mp4"), "w") as file:
+        stream = file.add_stream("libx264", rate=25, options={"qp": "4", "preset": "ultrafast"})
+        stream.height, stream.width, stream.pix_fmt = 512, 1280, "yuv420p"
+        stream.sample_aspect_ratio = Fraction(1, 2)
+        for _ in range(2):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(lines, format="rgb24")))
+        file.mux(stream.encode(None))
+    segment = Segment("a", 0.0, 0.08, (0,))
+    config = _config(audio=None, num_frames=2, eval_clips=None, video=VideoConfig(size=(224, 224)))
+    seen = {}
+    for store in ("jpeg", "video"):
+        record = to_record(
+            segment, "a.mp4", read_recording(tmp_path / "a.mp4", segment, store=store)
+        )
+        raw = to_example({**record, "id": b"a"}, 3)
+        (first, *_) = read_frames(raw, 0, 1)
+        assert first.shape == (256, 320, 3)
+        seen[store] = config.video.pixels(config.evaluated(raw)["inputs"]).astype(float)
+    np.testing.assert_allclose(seen["video"], seen["jpeg"], atol=6)
+    np.testing.assert_allclose(seen["video"][..., :100, :], 60, atol=6)
+    np.testing.assert_allclose(seen["video"][..., -100:, :], 127.5, atol=6)
 
 
 def test_short_recordings_and_missing_streams() -> None:

@@ -5,6 +5,10 @@ import hashlib
 import json
 import pickle
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,28 +20,22 @@ from perceiver_jax.data.audioset.audioset import (
     num_frames,
     read_frames,
 )
-from perceiver_jax.data.audioset.prepare import prepare, show_remarks
+from perceiver_jax.data.audioset.config import AudiosetConfig
+from perceiver_jax.data.audioset.prepare import prepare
+from perceiver_jax.data.audioset.told import counted, show_left_out, show_remarks
+from perceiver_jax.data.conversion.parts import LeftOut
 from perceiver_jax.data.source import CorruptExample, Source
-from perceiver_jax.errors import ConfigError, DataError
-from tests.data.audioset.sets import CLASSES, TEST, TRAIN, write_set
+from perceiver_jax.errors import ConfigError, DataError, UserError
+from tests.data.audioset.sets import CLASSES, TEST, TRAIN, convert_here, write_set
 from tests.data.media.clips import click_times, flash_times
 
 pytest.importorskip("tensorflow_datasets")
 
 
-def _here(conversion, workers, done):
-    """Converts without a process, as one would."""
-    conversion.begin()
-    sent = pickle.loads(pickle.dumps(conversion))
-    assert not sent.clips
-    for part in conversion.missing_parts():
-        sent.do(part, done)
-
-
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     monkeypatch.setattr(audioset_convert, "_LEAST_CLIPS", 3)
-    monkeypatch.setattr("perceiver_jax.data.audioset.prepare.convert", _here)
+    monkeypatch.setattr("perceiver_jax.data.audioset.prepare.convert", convert_here)
 
 
 def run(layout, data_dir, name="own", said=None, **options):
@@ -72,10 +70,11 @@ def test_a_folder_of_clips_becomes_a_set(layout, tmp_path, capsys):
     said = []
     done = run(layout, tmp_path, said=said)
     assert done.folder == tmp_path / "own" / "1.0.0" and done.converted == 15
-    assert said == [
+    assert said[:2] == [
         "To train on: 13 clips of 14 segments.",
         "To test on: 2 clips of 2 segments.",
     ]
+    assert said[2].startswith("To be written: about 6.47 MB, 431 kB a recording; ")
     assert [path.name for path in tmp_path.iterdir()] == ["own"]
     # Five shards of the 13 clips, and one of the two.
     shards = sorted(path.name for path in done.folder.glob("*array_record*"))
@@ -91,9 +90,11 @@ def test_a_folder_of_clips_becomes_a_set(layout, tmp_path, capsys):
     assert remarks == {"silent_clip.wav": "silent", "ends_early1.wav": "has 0.50 of 1.40 s"}
     listed = json.loads((done.folder / "left_out.json").read_text())
     assert len(listed["left_out"]) == 4 and len(listed["remarks"]) == len(done.remarks)
+    assert listed["unused"] == []
+    assert (done.folder / "missing.txt").read_text() == "not_there_1\n"
     show_remarks(done.remarks)
     # Two to test on, and of the others every second one and both that are odd, are sound alone.
-    assert "odd         8 no video, such as" in capsys.readouterr().out
+    assert "odd         8 without video, such as" in capsys.readouterr().out
 
     recordings = RecordingsConfig(name="own", data_dir=str(tmp_path)).open("train")
     assert isinstance(recordings, Source) and recordings.class_names == CLASSES
@@ -139,6 +140,14 @@ def test_splits_and_fingerprints(layout, tmp_path):
     with pytest.raises(IndexError):
         test[2]
 
+    # Of sound alone: who looks is told so, who listens is not.
+    recordings = RecordingsConfig(name="own", data_dir=str(tmp_path))
+    sees = AudiosetConfig(recordings=recordings)
+    for opened in (sees.make_training_source, lambda: sees.make_source("test")):
+        with pytest.raises(DataError, match="'own' in .*--store=none, .*config.data.video=none"):
+            opened()
+    assert len(AudiosetConfig(recordings=recordings, video=None).make_source("test")) == 2
+
     for split, hold_out, message in (
         ("dev", 0, "has no split 'dev'; it has: train, valid, test"),
         ("valid", 0, "holds no training recordings out"),
@@ -178,7 +187,8 @@ def test_stopped_at_any_part_it_goes_on_and_the_set_is_the_same(layout, tmp_path
             run(layout, tmp_path)
     parts = tmp_path / "own.parts"
     assert not (tmp_path / "own").exists() and len(list(parts.glob("work/done-*"))) == 5
-    (parts / ".own-train.1.partial.array_record-00000-of-00005").touch()  # By a killed process.
+    left = parts / ".own-train.1.partial.array_record-00000-of-00005"
+    left.touch()  # By a killed process: what it takes of the disk is needed when work goes on.
 
     # With other flags or clips it is not gone on with.
     with pytest.raises(DataError, match=r"interrupted conversion left, made with --store=jpeg\."):
@@ -188,6 +198,11 @@ def test_stopped_at_any_part_it_goes_on_and_the_set_is_the_same(layout, tmp_path
     with pytest.raises(DataError, match="interrupted conversion left, made of other files"):
         prepare([layout.segments], [], layout.classes, str(other), str(tmp_path), name="own")
 
+    def converting(conversion, workers, done):
+        assert not left.exists()
+        convert_here(conversion, workers, done)
+
+    monkeypatch.setattr("perceiver_jax.data.audioset.prepare.convert", converting)
     done = run(layout, tmp_path)
     assert done.converted == 2 and not parts.exists()
     assert files(done.folder) == whole
@@ -234,6 +249,112 @@ def test_a_disk_that_fails_is_no_damaged_clip(layout, tmp_path, monkeypatch):
     assert not (tmp_path / "own").exists()
 
 
+def test_names_of_any_bytes(layout, tmp_path, capfd):
+    """What was named in another alphabet's encoding: stored and printed, it is escaped."""
+    clips = shutil.copytree(layout.clips, tmp_path / "clips")
+    for number in (0, 3):
+        (path,) = clips.glob(f"*{TRAIN[number]}.*")
+        path.rename(f"{clips}/caf\udce9 [{TRAIN[number]}]{path.suffix}")
+    (clips / f"caf\udce9 [{TRAIN[3]}].wav").write_bytes(b"no sound")
+    done = run(dataclasses.replace(layout, clips=str(clips)), tmp_path, "any")
+    recordings = RecordingsConfig(name="any", data_dir=str(tmp_path)).open("train")
+    assert f"(caf\\udce9 [{TRAIN[0]}].mkv)" in recordings.describe(recordings.ids.index(TRAIN[0]))
+    show_remarks(done.remarks)
+    show_left_out(done.left_out, done.folder)
+    assert f"/caf\\udce9 [{TRAIN[3]}].wav' cannot be read" in capfd.readouterr().out
+
+
+def test_a_full_disk_is_a_users_error(layout, tmp_path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        with pytest.raises(
+            UserError,
+            match=r"^\S*own-train\S* cannot be written: [^;]*File too large\. "
+            r"[\d.]+ .B are free there\. When it can, the same command goes on\.$",
+        ):
+            run(layout, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not (tmp_path / "own").exists()
+    assert run(layout, tmp_path).converted == 15  # None is taken for one that is done.
+
+
+def test_a_clip_that_crashes_its_process_is_left_out(layout, tmp_path, monkeypatch):
+    """As workers.py sees to; whoever goes on later knows of it."""
+
+    def crashing(conversion, workers, done):
+        conversion.begin()
+        number = next(k for k, each in enumerate(conversion.ordered) if TRAIN[1] in each[1].path)
+        assert conversion.give_up(number, "crashed (SIGSEGV)")
+        assert not conversion.give_up(number, "crashed (SIGSEGV)")  # Of no use.
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("perceiver_jax.data.audioset.prepare.convert", crashing)
+    with pytest.raises(KeyboardInterrupt):
+        run(layout, tmp_path)
+    monkeypatch.setattr("perceiver_jax.data.audioset.prepare.convert", convert_here)
+    done = run(layout, tmp_path)
+    name = f"Y{TRAIN[1]}.wav"
+    reasons = {each.name: each.reason for each in done.left_out}
+    assert reasons[name] == f"'{name}' crashed (SIGSEGV)" and len(reasons) == 5
+    assert done.converted == 15 and done.fingerprints["train"].num_clips == 9
+
+
+def test_what_is_left_out_is_told_by_kinds(capsys):
+    left_out = [LeftOut(f"id-{k}", "train", "there is no clip of it") for k in range(1_200)]
+    left_out += [LeftOut("later", "test", "only a file of second 60: later_60.wav")]
+    left_out += [LeftOut("a/b.mp4", "train", "'/clips/a/b.mp4' is damaged: it ends early")]
+    show_left_out(left_out, Path("data/own/1.0.0"))
+    assert capsys.readouterr().out.splitlines() == [
+        "left out    1 damaged:",
+        "            from train: '/clips/a/b.mp4' is damaged: it ends early",
+        "left out    1,201 without a clip:",
+        *(f"            from train: id-{k}: there is no clip of it" for k in range(5)),
+        "            and 1,196 more",
+        "What was left out, is odd, or was not used: data/own/1.0.0/left_out.json; ids without a "
+        "clip: data/own/1.0.0/missing.txt",
+    ]
+    assert counted(left_out) == "1,201 without a clip, 1 damaged" and counted([]) == "none"
+    show_remarks([LeftOut("b.wav", "train", "has 0.42 of 10.00 s")])
+    show_remarks([LeftOut("c.wav", "train", "its sound ends after 1.20 s")])
+    show_left_out([], Path("data/own/1.0.0"))
+    assert capsys.readouterr().out.splitlines() == [
+        "odd         1 short, such as b.wav: has 0.42 of 10.00 s",
+        "odd         1 whose sound ends early, such as c.wav: its sound ends after 1.20 s",
+        "What was left out, is odd, or was not used: data/own/1.0.0/left_out.json",
+    ]
+
+
+def test_files_that_are_not_used(layout, tmp_path):
+    clips = shutil.copytree(layout.clips, tmp_path / "clips")
+    other = tmp_path / "later.csv"
+    other.write_text('evalClip_99, 30.000, 31.400, "/m/b"\n')
+    (clips / "holiday.wav").touch()
+    (clips / f"{TEST[0]}_720.wav").touch()
+    (clips / "evalClip_99_60.wav").touch()
+    said = []
+    layout = dataclasses.replace(layout, clips=str(clips))
+    lists = ([layout.segments, str(other)], [layout.eval_segments], layout.classes, layout.clips)
+    done = prepare(*lists, str(tmp_path), name="own", store="none", report=said.append)
+    assert said[2:6] == [
+        f"Not used: 3 files of {clips}:",
+        "    1 of another time than the segment, such as evalClip_99_60.wav: it is of second 60 by "
+        "its name, and the segment begins at 30",
+        "    1 of no segment, such as holiday.wav: its name has no id that is in the lists",
+        f"    1 of a segment that has another one, such as {TEST[0]}_720.wav: of its segment "
+        f"{TEST[0]}.wav comes first, and this one only for what that lacks",
+    ]
+    listed = json.loads((done.folder / "left_out.json").read_text())
+    names = [each["name"] for each in listed["unused"]]
+    assert names == ["evalClip_99_60.wav", "holiday.wav", f"{TEST[0]}_720.wav"]
+    reasons = {each.name: each.reason for each in done.left_out}
+    assert reasons["evalClip_99"] == "only a file of second 60: evalClip_99_60.wav"
+
+
 def test_room_for_open_shards():
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -261,10 +382,38 @@ def test_nothing_to_convert(layout, tmp_path):
     for options, message in (
         ({"name": "Audio Set"}, "must be made of small letters"),
         ({"store": "gif"}, "--store=gif must be one of jpeg, video, none"),
+        ({"workers": 0}, "--workers=0 must be 1 or more"),
     ):
         with pytest.raises(ConfigError, match=message):
             prepare(*lists, layout.classes, layout.clips, str(tmp_path), **options)
+    shifted = tmp_path / "shifted.csv"
+    shifted.write_text(f'{TRAIN[0]}, 1.200, 2.600, "/m/b"\n')
+    with pytest.raises(
+        DataError, match="to test on from second 1.2 to 2.6, and to train on from 0"
+    ):
+        prepare(lists[0], [str(shifted)], layout.classes, layout.clips, str(tmp_path))
     with pytest.raises(ConfigError, match="name lists"):
         prepare([], [], layout.classes, layout.clips, str(tmp_path))
     with pytest.raises(DataError, match="train-_0000 from second 0 is listed twice"):
         prepare(lists[0] * 2, [], layout.classes, layout.clips, str(tmp_path))
+
+
+def test_a_recording_in_both_lists_at_different_times_is_told(layout, tmp_path):
+    later = tmp_path / "later.csv"
+    later.write_text(f'{TRAIN[1]}, 1.400, 2.800, "/m/b"\n')
+    layout, said = dataclasses.replace(layout, eval_segments=str(later)), []
+    run(layout, tmp_path, said=said, store="none")
+    assert said[0] == (
+        "Warning: recordings of which one part is to train on and another to test on: 1."
+    )
+
+
+def test_what_is_missing_on_the_command_line_is_said():
+    done = subprocess.run(
+        [sys.executable, "-m", "perceiver_jax.data.audioset.prepare", "my_clips"],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+    )
+    message = "error: unexpected argument 'my_clips'; did you mean --clips=my_clips?"
+    assert (done.returncode, done.stderr.strip()) == (2, message)
