@@ -74,6 +74,7 @@ class RecordingsConfig:
             class_names=tuple(builder.info.features["labels"].feature.names),
             first=first,
             count=count,
+            has_video=(builder.info.metadata or {}).get("store") != "none",
         )
 
     @property
@@ -122,6 +123,8 @@ class Recordings(StoredSplit):
     what was not stored, is not in its example. Frame k is shown from sample 1,920 k on.
     `read_frames` decodes either form.
     """
+
+    has_video: bool = True  # Whether the set was made with frames or video, where clips have them.
 
     def __getitem__(self, index: int) -> Example:
         return to_example(self.stored(index), len(self.class_names))

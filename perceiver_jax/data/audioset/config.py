@@ -103,7 +103,7 @@ class AudiosetConfig:
           DataError: no such split, or what is missing, with the mend.
           UserError: a package is missing.
         """
-        return EvaluatedRecordings(self, self.recordings.open(split))
+        return EvaluatedRecordings(self, self._open(split))
 
     def make_training_source(self) -> Recordings:
         """Opens the split "train" as `augment` takes it: recordings as they are stored.
@@ -111,7 +111,7 @@ class AudiosetConfig:
         Raises:
           DataError: see `make_source`.
         """
-        return self.recordings.open("train")
+        return self._open("train")
 
     def augment(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns a random clip of a stored example, changed at random."""
@@ -192,6 +192,17 @@ class AudiosetConfig:
             else:
                 shown.append(pictures.wave(_middle(sound, 2)[..., 0], width))
         return np.concatenate(shown)
+
+    def _open(self, split: str) -> Recordings:
+        found = self.recordings.open(split)
+        if self.video is not None and not found.has_video:
+            raise DataError(
+                f"data.video would be zeros in every example: the set {self.recordings.name!r} in "
+                f"{found.directory} was made with --store=none, of sound alone. Make another with "
+                "--store=jpeg and a --name of its own, or give --config.data.video=none and a "
+                "model of sound."
+            )
+        return found
 
     def _finished(self, example: Example, streams: dict[str, np.ndarray]) -> Example:
         inputs: Any = streams if len(streams) > 1 else next(iter(streams.values()))

@@ -45,6 +45,7 @@ class Stored:
 
     examples: tuple[Mapping[str, Any], ...]
     class_names: tuple[str, ...] = CLASSES
+    has_video: bool = True
 
     def __len__(self) -> int:
         return len(self.examples)

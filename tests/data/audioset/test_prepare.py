@@ -16,6 +16,7 @@ from perceiver_jax.data.audioset.audioset import (
     num_frames,
     read_frames,
 )
+from perceiver_jax.data.audioset.config import AudiosetConfig
 from perceiver_jax.data.audioset.prepare import prepare, show_remarks
 from perceiver_jax.data.source import CorruptExample, Source
 from perceiver_jax.errors import ConfigError, DataError
@@ -138,6 +139,14 @@ def test_splits_and_fingerprints(layout, tmp_path):
     assert len({whole, train.fingerprint, valid.fingerprint}) == 3
     with pytest.raises(IndexError):
         test[2]
+
+    # Of sound alone: who looks is told so, who listens is not.
+    recordings = RecordingsConfig(name="own", data_dir=str(tmp_path))
+    sees = AudiosetConfig(recordings=recordings)
+    for opened in (sees.make_training_source, lambda: sees.make_source("test")):
+        with pytest.raises(DataError, match="'own' in .* with --store=none, .*config.data.video=none"):
+            opened()
+    assert len(AudiosetConfig(recordings=recordings, video=None).make_source("test")) == 2
 
     for split, hold_out, message in (
         ("dev", 0, "has no split 'dev'; it has: train, valid, test"),
