@@ -54,7 +54,7 @@ def draw(
         _draw_frames(by_part["frames"], example, seconds)
     if "wave" in by_part:
         at, low, high = wave(example["audio"])
-        by_part["wave"].fill_between(at, low, high, linewidth=0.3)
+        by_part["wave"].fill_between(at, low, high, color="C0", linewidth=0.8)  # Silence is a line.
         by_part["wave"].set_ylim(-1, 1)
         by_part["wave"].set_ylabel("sound", fontsize=8)
     below = by_part["classes"]

@@ -169,6 +169,9 @@ def test_picture_and_table(model: LoadedModel, tmp_path: Path) -> None:
     assert pictures[0].height - pictures[1].height == 144
     reds = [_reds(np.asarray(picture)) for picture in pictures]
     assert reds[0] > 500 and reds[1] < 50
+    # Silence is a line: the wave goes from left to right.
+    red, _, blue = np.moveaxis(np.asarray(pictures[1])[:150, 100:900].astype(int), -1, 0)
+    assert (blue - red > 40).any(axis=0).all()
 
 
 def _reds(picture: np.ndarray) -> int:
