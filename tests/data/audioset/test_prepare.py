@@ -144,7 +144,7 @@ def test_splits_and_fingerprints(layout, tmp_path):
     recordings = RecordingsConfig(name="own", data_dir=str(tmp_path))
     sees = AudiosetConfig(recordings=recordings)
     for opened in (sees.make_training_source, lambda: sees.make_source("test")):
-        with pytest.raises(DataError, match="'own' in .* with --store=none, .*config.data.video=none"):
+        with pytest.raises(DataError, match="'own' in .*--store=none, .*config.data.video=none"):
             opened()
     assert len(AudiosetConfig(recordings=recordings, video=None).make_source("test")) == 2
 
