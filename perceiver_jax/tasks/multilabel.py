@@ -146,14 +146,6 @@ class MultilabelConfig:
             },
         )
 
-    def scores(
-        self,
-        outputs: jax.Array,  # [B * clips, num_classes] logits
-    ) -> jax.Array:
-        """Returns the probability of every class, [B, num_classes] float32: the mean of clips."""
-        logits = outputs.astype(jnp.float32).reshape(-1, self.clips or 1, self.num_classes)
-        return jnp.mean(jax.nn.sigmoid(logits), axis=1)
-
     def _checked(
         self, outputs: jax.Array, batch: Batch, clips: int | None
     ) -> tuple[jax.Array, jax.Array]:
