@@ -109,32 +109,6 @@ def test_flash_and_click_of_a_file_stay_together_in_every_clip(tmp_path: Path, s
             assert second == pytest.approx(round(second), abs=0.005)
 
 
-def test_large_video_is_read_as_its_pictures_would_be(tmp_path: Path) -> None:
-    """Lines as thin as a pixel are grey from afar, and no pattern of their own."""
-    lines = np.zeros((512, 640, 3), np.uint8)
-    lines[::2], lines[:, :320] = 255, 60
-    with av.open(str(tmp_path / "a.mp4"), "w") as file:
-        stream = file.add_stream("libx264", rate=25, options={"qp": "4", "preset": "ultrafast"})
-        stream.height, stream.width, stream.pix_fmt = 512, 640, "yuv420p"
-        for _ in range(2):
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(lines, format="rgb24")))
-        file.mux(stream.encode(None))
-    segment = Segment("a", 0.0, 0.08, (0,))
-    config = _config(audio=None, num_frames=2, eval_clips=None, video=VideoConfig(size=(224, 224)))
-    seen = {}
-    for store in ("jpeg", "video"):
-        record = to_record(
-            segment, "a.mp4", read_recording(tmp_path / "a.mp4", segment, store=store)
-        )
-        raw = to_example({**record, "id": b"a"}, 3)
-        (first, *_) = read_frames(raw, 0, 1)
-        assert first.shape == (256, 320, 3)
-        seen[store] = config.video.pixels(config.evaluated(raw)["inputs"]).astype(float)
-    np.testing.assert_allclose(seen["video"], seen["jpeg"], atol=6)
-    np.testing.assert_allclose(seen["video"][..., :100, :], 60, atol=6)
-    np.testing.assert_allclose(seen["video"][..., -100:, :], 127.5, atol=6)
-
-
 def test_training_is_a_random_clip_of_both_at_one_time() -> None:
     config, raw, starts = _config(), recording(), set()
     for seed in range(40):
@@ -191,6 +165,32 @@ def test_one_stream_alone_is_an_array() -> None:
     np.testing.assert_array_equal(found[1, ..., 0], mel(audio[1, :, 0]))
     found = _config(video=None, audio=mel).augment(raw, np.random.default_rng(0))["inputs"]
     assert found.shape == (16, 10, 1)
+
+
+def test_large_video_is_read_as_its_pictures_would_be(tmp_path: Path) -> None:
+    """Lines as thin as a pixel are grey from afar, and no pattern of their own."""
+    lines = np.zeros((512, 640, 3), np.uint8)
+    lines[::2], lines[:, :320] = 255, 60
+    with av.open(str(tmp_path / "a.mp4"), "w") as file:
+        stream = file.add_stream("libx264", rate=25, options={"qp": "4", "preset": "ultrafast"})
+        stream.height, stream.width, stream.pix_fmt = 512, 640, "yuv420p"
+        for _ in range(2):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(lines, format="rgb24")))
+        file.mux(stream.encode(None))
+    segment = Segment("a", 0.0, 0.08, (0,))
+    config = _config(audio=None, num_frames=2, eval_clips=None, video=VideoConfig(size=(224, 224)))
+    seen = {}
+    for store in ("jpeg", "video"):
+        record = to_record(
+            segment, "a.mp4", read_recording(tmp_path / "a.mp4", segment, store=store)
+        )
+        raw = to_example({**record, "id": b"a"}, 3)
+        (first, *_) = read_frames(raw, 0, 1)
+        assert first.shape == (256, 320, 3)
+        seen[store] = config.video.pixels(config.evaluated(raw)["inputs"]).astype(float)
+    np.testing.assert_allclose(seen["video"], seen["jpeg"], atol=6)
+    np.testing.assert_allclose(seen["video"][..., :100, :], 60, atol=6)
+    np.testing.assert_allclose(seen["video"][..., -100:, :], 127.5, atol=6)
 
 
 def test_short_recordings_and_missing_streams() -> None:
