@@ -72,6 +72,8 @@ def test_a_run_goes_on_and_is_evaluated_elsewhere(
     for name, value in (("trainer.seed", "5"), ("data.images.hold_out", "2")):
         with pytest.raises(ConfigError, match=rf"config\.{name} is 0 in this run, and {value} "):
             evaluate_checkpoint(workdir, model=MLP(), changes={name: value})
+    with pytest.raises(ConfigError, match=r"where its data are \(--config\.data\.images\.path\)\."):
+        evaluate_checkpoint(workdir, model=MLP(), changes={"trainer.seed": "5"})
     with pytest.raises(ConfigError, match="does not exist"):
         evaluate_checkpoint(workdir, model=MLP(), changes={"data.images.data_dir": "x"})
     changed = config_lib.override(on_folder("images"), {"data.size": "9,9"})
