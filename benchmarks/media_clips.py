@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from perceiver_jax.data.audioset.audioset import RecordingsConfig
+from perceiver_jax.data.audioset.clips import media_files
 from perceiver_jax.data.audioset.decode import read_recording
 from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.data.audioset.prepare import prepare
@@ -19,7 +20,6 @@ from perceiver_jax.errors import UserError
 SECONDS = 10.0  # Of a recording.
 
 _SIZE, _RATE = (360, 640), 30  # Of clips that are made.
-_SUFFIXES = {".mp4", ".mkv", ".webm", ".mov", ".avi"}
 
 
 def write_clips(folder: Path, count: int, seconds: float = SECONDS) -> list[Path]:
@@ -70,15 +70,16 @@ def find_clips(folder: Path, count: int) -> list[Path]:
       UserError: there is none.
     """
     found: list[Path] = []
-    for path in sorted(each for each in folder.rglob("*") if each.suffix.lower() in _SUFFIXES):
-        if len(found) < count:
-            try:
-                recording = read_recording(path, segment(1.0), cut=True)
-            except UserError as error:
-                print(f"Left out: {error}")
-                continue
-            if recording.audio is not None and recording.frames:
-                found.append(path)
+    for name in media_files(os.fspath(folder)):
+        if len(found) == count:
+            break
+        try:
+            recording = read_recording(folder / name, segment(1.0), cut=True)
+        except UserError as error:
+            print(f"Left out: {error}")
+            continue
+        if recording.audio is not None and recording.frames:
+            found.append(folder / name)
     if not found:
         raise UserError(f"--clips={folder} has no files with sound and video.")
     return found

@@ -5,7 +5,7 @@ without goes without them. Nothing is guessed from shapes or names.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -49,3 +49,6 @@ class ShowsPoints(Protocol):
 
     def cloud(self, example: Example) -> np.ndarray:
         """Returns the points of an example as the model reads them, float32 [n, 3]."""
+
+    def up(self) -> Literal["x", "y", "z"]:
+        """Returns the axis of them that points up."""

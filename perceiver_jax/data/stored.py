@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,11 @@ from perceiver_jax.errors import DataError, require
 FORMAT = "array_record"  # TFDS's format whose examples can be read in any order.
 _NAMED = 10  # Sets that are listed where one is not there.
 _READERS = 16  # Threads that look at files.
+
+
+def as_text(name: str) -> str:
+    """Returns a file's name as text, which is stored and printed; names may be any bytes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def find_builder(
@@ -50,6 +56,12 @@ def find_builder(
             f"{what} is not in {where}{reason}. {_others(where, field)}If it is elsewhere, give "
             f"--config.{field}. {mend(where)}"
         ) from error
+
+
+def remove_unfinished(data_dir: Path, name: str, version: str) -> None:
+    """Takes away what TFDS had written of a set when it was killed."""
+    for left in (data_dir / name).glob(f"*incomplete*{version}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _others(where: str, field: str) -> str:

@@ -60,8 +60,11 @@ class _Clouds:
     def cloud(self, example: Example) -> np.ndarray:
         return example["points"]
 
+    def up(self) -> views.Axis:
+        return "y"
+
     def picture(self, example: Example) -> np.ndarray:
-        return views.three(example["points"])
+        return views.three(example["points"], up="y")
 
 
 def _pixels(image: Element) -> np.ndarray:
@@ -123,15 +126,19 @@ def test_attention_colours_the_points(context: Callable[..., Context], model: An
     for index, block in zip((0, 2, 4, 11), blocks, strict=True):
         assert isinstance(block, Element)
         first, *rows = block.all("div", "map-row")
-        np.testing.assert_array_equal(_pixels(first.all("img")[0]), views.three(_cloud(index)))
+        np.testing.assert_array_equal(
+            _pixels(first.all("img")[0]), views.three(_cloud(index), up="y")
+        )
         names = [each.text() for each in block.all("div", "row-name")]
         assert names == ["cross-attend 1", "cross-attend 2"]
         maps = cross_attends(model, _cloud(index)[None])
         for weights, row in zip(maps.weights[:, 0], rows, strict=True):
             mean, *latents = map(_pixels, row.all("img"))
-            np.testing.assert_array_equal(mean, views.three(_cloud(index), weights.mean(axis=0)))
+            np.testing.assert_array_equal(
+                mean, views.three(_cloud(index), weights.mean(axis=0), up="y")
+            )
             for shown, latent in zip(latents, weights, strict=True):
-                np.testing.assert_array_equal(shown, views.view(_cloud(index), latent))
+                np.testing.assert_array_equal(shown, views.view(_cloud(index), latent, up="y"))
         captions = [each.text() for each in rows[0].all("figure")]
         assert captions == ["mean", "latent 0", "latent 1", "latent 2"]
         assert [len(each.all("figure", "wide")) for each in (first, *rows)] == [1, 1, 1]
@@ -157,7 +164,7 @@ def test_mistakes_are_wide_cards(context: Callable[..., Context]) -> None:
     first = cards.all("img")[0]
     assert (first.attributes["width"], first.attributes["height"]) == ("336", "112")
     assert cards.all("div", "card")[0].attributes["title"] == "example 11"
-    np.testing.assert_array_equal(_pixels(first), views.three(_cloud(11)))
+    np.testing.assert_array_equal(_pixels(first), views.three(_cloud(11), up="y"))
 
 
 def test_examples_by_class(context: Callable[..., Context], monkeypatch: Any) -> None:
@@ -168,7 +175,8 @@ def test_examples_by_class(context: Callable[..., Context], monkeypatch: Any) ->
             assert isinstance(group, Element) and len(group.all("div", "wide")) == 1
             images = group.all("img")
             indices = [int(each.attributes["alt"].rpartition(" ")[2]) for each in images]
-            np.testing.assert_array_equal(_pixels(images[0]), views.three(_cloud(indices[0])))
+            first = views.three(_cloud(indices[0]), up="y")
+            np.testing.assert_array_equal(_pixels(images[0]), first)
             groups.append((group.all("div", "row-name")[0].text(), indices))
         return groups
 
@@ -198,9 +206,10 @@ def test_the_first_batch_from_three_sides(tmp_path: Any) -> None:
     task = ClassificationConfig(num_classes=5, input_key="points", top_k=None)
     config = dataclasses.replace(experiment(data=_Clouds()), task=task)
     shown = contact_sheet.first_batch(config)
-    pictures = {views.three(_cloud(index)[::-1]).tobytes(): index for index in range(_COUNT)}
+    seen = [views.three(_cloud(index)[::-1], up="y") for index in range(_COUNT)]
+    pictures = {hash(picture.tobytes()): index for index, picture in enumerate(seen)}
     for each in shown:  # Augmented ones, at full size, each with its class.
-        index = pictures[each.picture.tobytes()]
+        index = pictures[hash(each.picture.tobytes())]
         assert each.caption == (NAMES[index % 5],)
     contact_sheet.draw(tmp_path / "out.png", shown, "clouds")
     # Eight tiles of 336 + 12 pixels: two columns of four.

@@ -8,7 +8,7 @@ The packages are what the telephone exchange Asterisk says, recorded by one voic
 
     apt-get download asterisk-core-sounds-{en,es,fr,it,ru}-wav
     for file in asterisk-core-sounds-*.deb; do dpkg -x $file asterisk; done
-    python -m perceiver_jax.data.audioset.asterisk \
+    python -m perceiver_jax.data.audioset.asterisk \\
         --source=asterisk/usr/share/asterisk/sounds --out=data/languages_clips
 
 Where there is no apt, packages.debian.org has the files; what is told here is of version 1.6.1-1.
@@ -20,6 +20,11 @@ are to train on or all to test on, by a hash of its name. Left out are silence, 
 no language, and sounds that are there twice, bit for bit.
 """
 
+from perceiver_jax.errors import exit_on_interrupt
+
+if __name__ == "__main__":
+    exit_on_interrupt()  # Now: until then Ctrl-C shows a traceback, and imports take a moment.
+
 import csv
 import dataclasses
 import hashlib
@@ -30,7 +35,8 @@ from pathlib import Path
 
 import numpy as np
 
-from perceiver_jax.errors import DataError, UserError, run_main
+from perceiver_jax.data.conversion.command import check_arguments
+from perceiver_jax.errors import DataError, run_main
 
 LANGUAGES = {"en": "English", "es": "Spanish", "fr": "French", "it": "Italian", "ru": "Russian"}
 SPLITS = ("train", "eval")
@@ -119,7 +125,7 @@ def find_prompts(source: Path) -> list[Prompt]:
     ]  # fmt: skip
 
 
-def read_sound(path: Path) -> tuple[int, np.ndarray]:
+def read_wav(path: Path) -> tuple[int, np.ndarray]:
     """Reads a wav file of one channel of 16 bits.
 
     Returns:
@@ -198,7 +204,7 @@ def _heard(
     languages: dict[str, set[str]] = {}
     sounds = []
     for prompt in prompts:
-        rate, samples = read_sound(source / prompt.file)
+        rate, samples = read_wav(source / prompt.file)
         if not len(samples) or np.abs(samples.astype(np.int32)).max() < QUIET:
             left_out["silent"] += 1
         elif prompt.name in TONES:
@@ -239,12 +245,10 @@ def main(argv: Sequence[str]) -> None:
     """Entry point; `argv` is what absl left of the command line."""
     from absl import flags
 
-    if len(argv) > 1:
-        raise UserError(f"Unexpected argument {argv[1]!r}; see --help.")
-    if not flags.FLAGS.source or not flags.FLAGS.out:
-        raise UserError("Name the folder of the voices and the one to make: --source, --out.")
-    out = Path(flags.FLAGS.out).expanduser()
-    counts = write_languages(Path(flags.FLAGS.source).expanduser(), out)
+    check_arguments(argv, "source", "out")
+    given = flags.FLAGS
+    source, out = (Path(each).expanduser() for each in (given.source, given.out))
+    counts = write_languages(source, out)
     print(f"{table(counts)}\n")
     print(
         f"Left out: {counts.silent} silent, {counts.tones} tones, {counts.twice} that are there "

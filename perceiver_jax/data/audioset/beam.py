@@ -4,12 +4,17 @@
         --segments=... --eval_segments=... --classes=class_labels_indices.csv \\
         --beam_options=--runner=FlinkRunner,--flink_master=HOST:8081
 
-does what prepare.py does on one machine, with TFDS's own Beam support. Without --beam_options it
-runs here, in Beam's DirectRunner. All machines must see the clips and DATA under the same paths,
-and have this package with the extras data, media and beam. Beam 2.77 needs protobuf before 7, and
-the pinned packages have 7: give it an environment of its own. A pipeline that is stopped starts
-anew.
+does what prepare.py does on one machine, with TFDS's own Beam support, which stores the same
+recordings in another order: `hold_out` takes others. Without --beam_options it runs here, in Beam's
+DirectRunner. All machines must see the clips and DATA under the same paths, and have this package
+with the extras data, media and beam. Beam 2.77 needs protobuf before 7, and the pinned packages
+have 7: give it an environment of its own. A pipeline that is stopped starts anew.
 """
+
+from perceiver_jax.errors import exit_on_interrupt
+
+if __name__ == "__main__":
+    exit_on_interrupt()  # Now: until then Ctrl-C shows a traceback, and imports take a moment.
 
 import os
 import shutil
@@ -19,12 +24,13 @@ from pathlib import Path
 from absl import flags
 
 from perceiver_jax.data.audioset import prepare
-from perceiver_jax.data.audioset.convert import LEFT_OUT
+from perceiver_jax.data.audioset.convert import DONE_PATTERN, LEFT_OUT
 from perceiver_jax.data.audioset.decode import Store
 from perceiver_jax.data.audioset.records import VERSION
-from perceiver_jax.data.conversion.command import show_left_out
-from perceiver_jax.data.conversion.parts import written
-from perceiver_jax.errors import ConfigError, require, run_main
+from perceiver_jax.data.conversion.command import check_arguments, show_left_out
+from perceiver_jax.data.conversion.parts import alone, has_parts, written
+from perceiver_jax.data.stored import remove_unfinished
+from perceiver_jax.errors import DataError, require, run_main
 
 _FLAGS = flags.FLAGS
 
@@ -57,31 +63,48 @@ def prepare_by_beam(
         ("array_record", "array-record"),
         ("importlib_resources", None),
     ):
-        require(package, purpose="Preparing a set by Beam", pip_name=pip_name)
+        require(
+            package,
+            purpose="Preparing a set by Beam, in an environment of its own (docs/data.md),",
+            pip_name=pip_name,
+        )
     from perceiver_jax.data.audioset import builder
 
     conversion = prepare.plan(
         segments, eval_segments, classes, clips, data_dir, name=name, store=store, report=report
     )
-    folder = Path(data_dir).expanduser() / name / VERSION
+    root = Path(data_dir).expanduser()
+    folder = root / name / VERSION
     converted = 0
     if written(conversion, folder) and (folder / LEFT_OUT).exists():
         report(f"{folder} is there already, made of the same clips in the same way.")
     else:
-        shutil.rmtree(folder, ignore_errors=True)  # By a run that was killed at its very end.
-        shutil.rmtree(conversion.folder, ignore_errors=True)
-        conversion.folder.mkdir(parents=True)
-        builder.write(conversion, os.fspath(Path(data_dir).expanduser()), list(options))
+        with alone(conversion.folder):
+            _check_new(conversion.folder)
+            for left in conversion.folder.glob("*.jsonl"):  # By a run that was stopped.
+                left.unlink()
+            shutil.rmtree(folder, ignore_errors=True)  # By one that was killed at its very end.
+            remove_unfinished(root, name, VERSION)
+            builder.write(conversion, os.fspath(root), list(options))
         shutil.rmtree(conversion.folder, ignore_errors=True)
         converted = sum(map(len, conversion.clips.values()))
     left_out, remarks = prepare.listed(folder)
     return prepare.Prepared(folder, prepare.fingerprints(folder), left_out, remarks, converted, 0.0)
 
 
+def _check_new(folder: Path) -> None:
+    """Refuses to begin where prepare.py could go on: that may be days of work."""
+    if has_parts(folder, DONE_PATTERN):
+        raise DataError(
+            f"{folder} has what perceiver_jax.data.audioset.prepare has converted so far, and a "
+            "pipeline begins anew. Go on with that command, remove the folder, or choose another "
+            "--name."
+        )
+
+
 def main(argv: Sequence[str]) -> None:
     """Makes the set that the flags describe, and says what there is."""
-    if len(argv) > 1:
-        raise ConfigError(f"unexpected argument {argv[1]!r}; see --help.")
+    check_arguments(argv, *prepare.REQUIRED)
     done = prepare_by_beam(
         _FLAGS.segments,
         _FLAGS.eval_segments,
@@ -103,5 +126,6 @@ if __name__ == "__main__":
     from perceiver_jax.data.audioset import beam
 
     prepare.define_flags()
+    flags.adopt_module_key_flags(prepare)  # --help lists them too.
     flags.DEFINE_list("beam_options", [], "Beam's own flags, separated by commas.")
     run_main(beam.main)

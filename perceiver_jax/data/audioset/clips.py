@@ -1,8 +1,9 @@
 """Which file of a folder has which segment, whatever the files are called.
 
 Names contain the recording's id: --4gqARaEJE.mp4, Y--4gqARaEJE.wav, video/--4gqARaEJE_30_40.mkv.
-A number after the id, seconds or milliseconds, is the time in the recording that the file starts
-with. Ids that are not YouTube's are the whole name of the file.
+No other letter or digit touches it but that Y. A number after the id, seconds or milliseconds, is
+the time in the recording that the file starts with. Ids that are not YouTube's are the whole name
+of the file.
 """
 
 import dataclasses
@@ -22,7 +23,12 @@ SUFFIXES = (
 _YOUTUBE = 11  # Characters of an id.
 # A time after an id: "_30", "_30.000", "_30000", "-30.000_40.000", "_30.0,40.0"
 _TIME = re.compile(r"[_ -](\d+(?:\.\d+)?)(?:[_ ,-](\d+(?:\.\d+)?))?(?![A-Za-z\d])")
-_ID_CHARACTERS = re.compile(r"[A-Za-z0-9_-]+")
+# An id wherever it begins in a name, unless another letter or digit touches it: "man-speech1" is in
+# neither "woman-speech1" nor "man-speech12". A Y may stand before it.
+_OTHER = "[A-Za-z0-9]"
+_ID = re.compile(
+    rf"(?:(?<!{_OTHER})|(?<!{_OTHER}Y)(?<=Y))(?=([A-Za-z0-9_-]{{{_YOUTUBE}}})(?!{_OTHER}))"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +85,17 @@ def find_clips(folder: str, segments: Sequence[Segment]) -> Found:
 
 
 def media_files(root: str) -> Iterator[str]:
-    """Yields the files of sound and video in a folder, by their paths in it, hidden ones not."""
+    """Yields the files of sound and video in a folder, by their paths in it, hidden ones not.
+
+    Links are followed, and each folder is looked into once.
+    """
+    seen = set()
     for place, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # By a link, which may lead round and round.
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = sorted(each for each in folders if not each.startswith("."))
         for name in sorted(names):
             if not name.startswith(".") and _suffix(name) in SUFFIXES:
@@ -96,12 +111,9 @@ def _clips_of(path: str, by_id: dict[str, list[Segment]]) -> Iterable[Clip]:
         if time is None:
             return [Clip(segment, path, cut=False) for segment in segments]
         starts = (float(time[1]), float(time[1]) / 1000)
-        timed = [
-            segment
-            for segment in segments
-            # Names are often cut to whole seconds.
-            if any(segment.start == start or int(segment.start) == start for start in starts)
-        ]
+        timed = [segment for segment in segments if segment.start in starts]
+        if not timed:  # Names are often cut to whole seconds.
+            timed = [segment for segment in segments if int(segment.start) in starts]
         return [Clip(segment, path, cut=True) for segment in timed]
     return []
 
@@ -110,10 +122,9 @@ def _ids_in(stem: str, by_id: dict[str, list[Segment]]) -> Iterator[tuple[str, s
     """Ids that a name has, with what follows them: the whole name first, then from the left."""
     if stem in by_id:
         yield stem, ""
-    for word in _ID_CHARACTERS.finditer(stem):
-        for first in range(word.start(), word.end() - _YOUTUBE + 1):
-            if stem[first : first + _YOUTUBE] in by_id:
-                yield stem[first : first + _YOUTUBE], stem[first + _YOUTUBE :]
+    for found in _ID.finditer(stem):
+        if found[1] in by_id:
+            yield found[1], stem[found.end(1) :]
 
 
 def _suffix(name: str) -> str:

@@ -27,7 +27,7 @@ from perceiver_jax.data.audioset.records import (
 )
 from perceiver_jax.data.audioset.shards import write_shard
 from perceiver_jax.data.conversion.parts import LOCK, LeftOut, PartedConversion, digest
-from perceiver_jax.data.stored import FORMAT
+from perceiver_jax.data.stored import FORMAT, as_text
 from perceiver_jax.errors import DataError
 
 LEFT_OUT = "left_out.json"
@@ -120,8 +120,20 @@ class Conversion(PartedConversion):
             with replacing(self._listed(part)) as path:
                 path.write_text(json.dumps(clips), encoding="utf-8")
 
+    def give_up(self, item: int, reason: str) -> bool:
+        """Notes that a clip is to be left out; False if that has been of no use."""
+        if self._given_up(item).exists():
+            return False
+        _write(self._given_up(item), json.dumps(f"{self.describe(item)!r} {reason}"))
+        return True
+
     def do(self, part: int, done: Callable[[int], None]) -> None:
         """Converts a part's clips, and writes its shard."""
+        given_up = {
+            number: json.loads(self._given_up(item).read_text("utf-8"))
+            for number, item in enumerate(self.items(part))
+            if self._given_up(item).exists()
+        }
         write_shard(
             self._shard(part),
             self._done(part),
@@ -129,6 +141,7 @@ class Conversion(PartedConversion):
             root=self.root,
             class_names=self.classes.names,
             store=self.store,
+            given_up=given_up,
             done=lambda number: done(self.parts[part].first + number),
         )
 
@@ -157,7 +170,8 @@ class Conversion(PartedConversion):
         outcome = self.outcome()
         for split in SPLITS:
             if self.clips.get(split) and not outcome.ids[split]:
-                reasons = "".join(f"\n    {each.reason}" for each in outcome.left_out[:5])
+                lost = [each for each in outcome.left_out if each.split == split]
+                reasons = "".join(f"\n    {as_text(each.name)}: {each.reason}" for each in lost[:5])
                 raise DataError(f"None of the clips to {split} on could be converted:{reasons}")
         for left in self.folder.glob(".*.partial*"):  # By processes that were killed.
             left.unlink()
@@ -204,6 +218,9 @@ class Conversion(PartedConversion):
 
     def _done(self, part: int) -> Path:
         return self.folder / _WORK / f"done-{part:05d}.json"
+
+    def _given_up(self, item: int) -> Path:
+        return self.folder / _WORK / f"given-up-{item:07d}.json"
 
     def __getstate__(self) -> dict[str, Any]:
         """Goes to the processes that convert, with the parts and without the clips."""

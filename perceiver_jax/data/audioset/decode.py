@@ -14,7 +14,13 @@ from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.data.media.encoded import EncodedVideo, cut_video
 from perceiver_jax.data.media.excerpts import Open, first_times, frames_from, sound_from
 from perceiver_jax.data.media.files import open_media, seconds_of, start_of
-from perceiver_jax.data.media.frames import FRAME_RATE, upright, video_streams, within
+from perceiver_jax.data.media.frames import (
+    FRAME_RATE,
+    pixel_shape,
+    upright,
+    video_streams,
+    within,
+)
 from perceiver_jax.data.media.sound import SAMPLE_RATE
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import DataError, require
@@ -61,10 +67,11 @@ def read_recording(
 ) -> Recording:
     """Decodes a segment from its file, or from one of the whole recording.
 
-    A file that is more than 2 s longer than the segment, and long enough to have it, is taken for
-    the whole recording: the part from segment.start to segment.end is read. Any other is taken for
-    the segment itself; what it has beyond the segment's length is left out. Its clock starts with
-    the first of its streams; until a later one begins, there is silence, or the first frame.
+    A file that is more than 2 s longer than the segment, and long enough to have its beginning, is
+    taken for the whole recording: the part from segment.start to segment.end is read. Any other is
+    taken for the segment itself, with a remark where it is that much longer; what it has beyond the
+    segment's length is left out. Its clock starts with the first of its streams; until a later one
+    begins, there is silence, or the first frame.
 
     Args:
       path: the file.
@@ -96,17 +103,24 @@ def read_recording(
 
 def _read(path: Path | str, segment: Segment, cut: bool, store: Store) -> Recording:
     open_file = functools.partial(open_media, path, "sound or video")
-    remarks = []
+    remarks: list[str] = []
     with open_file() as file:
         has_video, has_audio = bool(video_streams(file)), bool(file.streams.audio)
         origin = start_of(file) + Fraction(segment.start)
         # Of a segment at the beginning it does not matter.
-        whole = not cut and segment.start > 0 and _is_whole(seconds_of(file, path), segment)
+        seconds = seconds_of(file, path) if segment.start > 0 and not cut else Fraction(0)
+        is_longer = seconds > segment.seconds + _SLACK
+        whole = is_longer and seconds > segment.start
     if not whole:
         times = [time for time in first_times(open_file, path) if time is not None]
         if not times:
             raise CorruptExample(f"{str(path)!r} has neither sound nor frames.")
         origin = min(times)
+    if is_longer and not whole:
+        remarks.append(
+            f"taken from its beginning: with {float(seconds):.1f} s it is too long for the "
+            "segment, and too short for the whole recording"
+        )
     audio = frames = video = None
     if has_audio:
         found = sound_from(open_file, path, origin, round(segment.seconds * SAMPLE_RATE))
@@ -126,10 +140,6 @@ def _read(path: Path | str, segment: Segment, cut: bool, store: Store) -> Record
         remarks.append("its video has no frames" if has_video else "no video")
     recording = Recording(audio, frames or None, video, tuple(remarks))
     return dataclasses.replace(recording, remarks=(*remarks, *_lengths(recording, segment)))
-
-
-def _is_whole(seconds: Fraction, segment: Segment) -> bool:
-    return seconds > segment.seconds + _SLACK and seconds > segment.start
 
 
 def _lengths(recording: Recording, segment: Segment) -> list[str]:
@@ -153,7 +163,8 @@ def _pictures(
     count = round(segment.seconds * FRAME_RATE)
     frames = itertools.islice(frames_from(open_file, path, origin), count)
     if store == "jpeg":
-        pixel = _pixel_shape(open_file)
+        with open_file() as file:
+            pixel = pixel_shape(video_streams(file)[0])
         pictures: list[bytes] = []
         last: av.VideoFrame | None = None
         for frame in frames:
@@ -163,18 +174,11 @@ def _pictures(
         return tuple(pictures), None
     found, rotation = 0, 0
     for frame in frames:
-        found, rotation = found + 1, round(frame.rotation)
+        found, rotation = found + 1, 90 * round(frame.rotation / 90)
     if not found:
         return None, None
     data, start = cut_video(open_file, path, origin, origin + Fraction(segment.seconds))
     return None, EncodedVideo(data, start, rotation, found)
-
-
-def _pixel_shape(open_file: Open) -> Fraction:
-    """Width of a pixel by its height."""
-    with open_file() as file:
-        ratio = video_streams(file)[0].sample_aspect_ratio
-    return ratio if ratio and Fraction(1, 8) < ratio < 8 else Fraction(1)
 
 
 def to_jpeg(frame: "av.VideoFrame", pixel: Fraction = Fraction(1)) -> bytes:

@@ -18,6 +18,7 @@ import dataclasses
 import math
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from perceiver_jax.errors import DataError
@@ -138,19 +139,53 @@ def check_distinct(segments: Sequence[Segment]) -> None:
         seen.add(segment.key)
 
 
+def check_apart(train: Sequence[Segment], test: Sequence[Segment]) -> int:
+    """Refuses lists of which one has a moment of a recording that the other has too.
+
+    Returns:
+      How many recordings are in both, at different times.
+
+    Raises:
+      DataError: names the first recording.
+    """
+    by_id = defaultdict(list)
+    for segment in train:
+        by_id[segment.id].append(segment)
+    shared = set()
+    for segment in test:
+        for other in by_id.get(segment.id, ()):
+            if segment.start < other.end and other.start < segment.end:
+                raise DataError(
+                    f"{segment.id} is to test on from second {segment.start:g} to "
+                    f"{segment.end:g}, and to train on from {other.start:g} to {other.end:g}: what "
+                    "is trained on is not tested on. Take one of them out of its list."
+                )
+            shared.add(segment.id)
+    return len(shared)
+
+
 def _rows(path: str, what: str) -> Iterator[tuple[int, list[str]]]:
     """The rows of a file, with the numbers of their lines."""
     try:
         # utf-8-sig: what a spreadsheet has saved begins with a mark.
         with open(os.path.expanduser(path), encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, skipinitialspace=True, strict=True)
-            for row in reader:
-                # Without csv's quotes: the comments of the published lists have none.
-                if row and not row[0].startswith("#"):
-                    yield reader.line_num, [cell.strip() for cell in row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"the {what} {path} cannot be read: {reason}.") from error
+            # Quotes in comments are no quotes, and what follows one is no mistake if it is space.
+            lines = (line.strip() for line in file)
+            reader = csv.reader(
+                ("" if line.startswith("#") else line for line in lines),
+                skipinitialspace=True,
+                strict=True,
+            )
+            try:
+                for row in reader:
+                    if row:
+                        yield reader.line_num, [cell.strip() for cell in row]
+            except csv.Error as error:
+                raise DataError(f"{path}, line {reader.line_num}, is no CSV: {error}.") from error
+    except OSError as error:
+        raise DataError(f"the {what} {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"the {what} {path} is no text in UTF-8 ({error}); save it so.") from error
 
 
 def _seconds(text: str, where: str) -> float:

@@ -47,6 +47,22 @@ class MelSpectrogram:
             )
         if self.stddev <= 0:
             raise ConfigError(f"data.audio.stddev={self.stddev:g} must be above 0.")
+        self._check_bands()
+
+    def _check_bands(self) -> None:
+        """Raises a `ConfigError` if a band is so narrow that no frequency lies in it."""
+        apart = SAMPLE_RATE / self.window
+        corners = _corners(self.num_bands, self.lowest, self.highest)
+        begins, ends = corners[:-2], corners[2:]
+        deaf = np.flatnonzero((np.floor(begins / apart) + 1) * apart >= ends)
+        if len(deaf):
+            first = deaf[0]
+            raise ConfigError(
+                f"data.audio.num_bands={self.num_bands} are too many for "
+                f"data.audio.window={self.window}, whose frequencies are {apart:.1f} Hz apart: "
+                f"none lies between {begins[first]:.1f} and {ends[first]:.1f} Hz, and band {first} "
+                "would always be silent. Give fewer bands, or a longer window."
+            )
 
     def num_frames(self, num_samples: int) -> int:
         """Returns how many frames a clip has.
@@ -96,11 +112,16 @@ def filters(num_bands: int, window: int, lowest: float, highest: float) -> Any:
     from scipy import sparse
 
     frequencies = np.arange(window // 2 + 1) * (SAMPLE_RATE / window)
-    corners = from_mel(np.linspace(to_mel(lowest), to_mel(highest), num_bands + 2))[:, None]
+    corners = _corners(num_bands, lowest, highest)[:, None]
     low, peak, high = corners[:-2], corners[1:-1], corners[2:]
     rising = (frequencies - low) / (peak - low)
     falling = (high - frequencies) / (high - peak)
     return sparse.csr_array(np.maximum(np.minimum(rising, falling), 0) * (2 / (high - low)))
+
+
+def _corners(num_bands: int, lowest: float, highest: float) -> np.ndarray:  # [num_bands + 2], Hz
+    """Where filters begin, peak and end: each is the peak of one, the end of that before it."""
+    return from_mel(np.linspace(to_mel(lowest), to_mel(highest), num_bands + 2))
 
 
 # Slaney's scale (Auditory Toolbox, 1998): linear up to 1,000 Hz, logarithmic above.

@@ -11,6 +11,11 @@ listed in left_out.json beside the set; there stands too which of those that are
 silent, or without sound or video.
 """
 
+from perceiver_jax.errors import exit_on_interrupt
+
+if __name__ == "__main__":
+    exit_on_interrupt()  # Now: until then Ctrl-C shows a traceback, and imports take a moment.
+
 import dataclasses
 import json
 import os
@@ -28,17 +33,33 @@ from perceiver_jax.data.audioset.convert import DONE_PATTERN, LEFT_OUT, Conversi
 from perceiver_jax.data.audioset.decode import Store
 from perceiver_jax.data.audioset.labels import (
     Segment,
+    check_apart,
     check_distinct,
     read_classes,
     read_segments,
 )
 from perceiver_jax.data.audioset.records import SPLITS, VERSION, Fingerprint
-from perceiver_jax.data.conversion.command import check_name, making, show_left_out, show_rate
-from perceiver_jax.data.conversion.parts import LeftOut, alone, available_cores, convert, written
+from perceiver_jax.data.conversion.command import (
+    check_arguments,
+    check_name,
+    making,
+    show_left_out,
+    show_rate,
+)
+from perceiver_jax.data.conversion.parts import (
+    LeftOut,
+    alone,
+    convert,
+    number_of_workers,
+    written,
+)
 from perceiver_jax.data.conversion.progress import Progress
+from perceiver_jax.data.stored import as_text
 from perceiver_jax.errors import ConfigError, DataError, require, run_main
 
 _FLAGS = flags.FLAGS
+
+REQUIRED = ("clips", "classes", "data_dir")  # Flags that must be given.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +112,7 @@ def prepare(
         ("PIL", "pillow"),
     ):
         require(package, purpose="Preparing a set of recordings", pip_name=pip_name)
+    workers = number_of_workers(workers)
     conversion = plan(
         segments, eval_segments, classes, clips, data_dir, name=name, store=store, report=report
     )
@@ -107,7 +129,7 @@ def prepare(
             converted = len(conversion.missing_items())
             progress = Progress(total, total - converted, report)
             start = time.monotonic()
-            convert(conversion, workers or available_cores(), progress.done)
+            convert(conversion, workers, progress.done)
             seconds = time.monotonic() - start
             progress.end()
             conversion.finish(folder)
@@ -142,6 +164,11 @@ def plan(
             "name lists of segments: --segments to train on, --eval_segments to test."
         )
     check_distinct(everything)
+    if shared := check_apart(*(wanted[split] for split in SPLITS)):
+        report(
+            f"Warning: recordings of which one part is to train on and another to test on: "
+            f"{shared:,}."
+        )
     found = find_clips(clips, everything)
     splits = {segment.key: split for split, each in wanted.items() for segment in each}
     by_split: dict[str, list[Clip]] = {split: [] for split in SPLITS}
@@ -184,6 +211,7 @@ def listed(folder: Path) -> tuple[tuple[LeftOut, ...], tuple[LeftOut, ...]]:
 
 
 def fingerprints(folder: Path) -> dict[str, Fingerprint]:
+    """Which recordings the splits of a set have."""
     metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
     return {split: Fingerprint(**metadata[split]) for split in SPLITS if split in metadata}
 
@@ -194,7 +222,8 @@ def show_remarks(remarks: Sequence[LeftOut]) -> None:
     for each in remarks:
         kinds[re.split(r"\d", each.reason)[0].strip()].append(each)
     for kind, found in sorted(kinds.items(), key=lambda item: -len(item[1])):
-        print(f"odd         {len(found):,} {kind}, such as {found[0].name}: {found[0].reason}")
+        example = as_text(found[0].name)
+        print(f"odd         {len(found):,} {kind}, such as {example}: {found[0].reason}")
 
 
 def show_set(done: Prepared, data_dir: str, name: str) -> None:
@@ -209,9 +238,8 @@ def show_set(done: Prepared, data_dir: str, name: str) -> None:
 
 def main(argv: Sequence[str]) -> None:
     """Makes the set that the flags describe, and says what there is."""
-    if len(argv) > 1:
-        raise ConfigError(f"unexpected argument {argv[1]!r}; see --help.")
-    workers = _FLAGS.workers or available_cores()
+    check_arguments(argv, *REQUIRED)
+    workers = number_of_workers(_FLAGS.workers)
     with making(_FLAGS.data_dir, _FLAGS.name, DONE_PATTERN):
         done = prepare(
             _FLAGS.segments,
@@ -234,14 +262,16 @@ def define_flags() -> None:
     """Defines the flags of this command."""
     flags.DEFINE_list("segments", [], "Lists of segments to train on, separated by commas.")
     flags.DEFINE_list("eval_segments", [], "Lists of segments to test on.")
-    flags.DEFINE_string("classes", None, "class_labels_indices.csv.", required=True)
-    flags.DEFINE_string("clips", None, "The folder with the clips.", required=True)
-    flags.DEFINE_string("data_dir", None, "Where prepared sets go.", required=True)
+    flags.DEFINE_string("classes", None, "The list of classes: class_labels_indices.csv.")
+    flags.DEFINE_string("clips", None, "The folder with the clips.")
+    flags.DEFINE_string("data_dir", None, "Where prepared sets go.")
     flags.DEFINE_string("name", "audioset", "Of the set.")
     flags.DEFINE_enum("store", "jpeg", get_args(Store), "Frames as JPEG, video as it is, or none.")
 
 
 if __name__ == "__main__":
     define_flags()
-    flags.DEFINE_integer("workers", None, "Processes that convert; one a core if not given.")
+    flags.DEFINE_integer(
+        "workers", None, "Processes that convert; one a core if not given.", lower_bound=1
+    )
     run_main(main)

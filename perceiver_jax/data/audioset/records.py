@@ -10,6 +10,7 @@ import numpy as np
 from perceiver_jax.data.audioset.decode import Recording
 from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.data.media.encoded import EncodedVideo
+from perceiver_jax.data.stored import as_text
 
 VERSION = "1.0.0"
 SPLITS = ("train", "test")
@@ -78,7 +79,7 @@ def to_record(segment: Segment, file: str, recording: Recording) -> dict[str, An
     return {
         "id": segment.id,
         "start_ms": round(segment.start * 1e3),
-        "file": file,
+        "file": as_text(file),
         "labels": list(segment.labels),
         "audio": np.zeros(0, np.int16) if audio is None else audio,
         "frames": list(recording.frames or ()),

@@ -1,7 +1,8 @@
 """One shard of a set: clips are decoded, and their recordings written as TFDS reads them."""
 
+import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from perceiver_jax.atomic import replacing
@@ -9,7 +10,7 @@ from perceiver_jax.data.audioset.clips import Clip
 from perceiver_jax.data.audioset.decode import Recording, Store, read_recording
 from perceiver_jax.data.audioset.records import features, to_record
 from perceiver_jax.data.source import CorruptExample
-from perceiver_jax.errors import DataError
+from perceiver_jax.errors import DataError, UserError
 
 
 def write_shard(
@@ -20,6 +21,7 @@ def write_shard(
     root: str,
     class_names: Sequence[str],
     store: Store,
+    given_up: Mapping[int, str],
     done: Callable[[int], None] = lambda number: None,
 ) -> None:
     """Decodes clips into a shard, and then writes what became of them.
@@ -31,7 +33,12 @@ def write_shard(
       root: the folder that they are in.
       class_names: of all classes.
       store: what to store of video.
+      given_up: numbers of clips that are not to be read, and why.
       done: called with the number of each clip.
+
+    Raises:
+      DataError: see `read_clip`.
+      UserError: the file system refuses what is written: no space, no permission.
     """
     import tensorflow_datasets as tfds
     from array_record.python.array_record_module import ArrayRecordWriter
@@ -44,21 +51,36 @@ def write_shard(
         writer = ArrayRecordWriter(str(temporary), "group_size:1")
         for number, clip in enumerate(clips):
             try:
+                if number in given_up:
+                    raise CorruptExample(given_up[number])
                 recording = read_clip(clip, root, store)
             except CorruptExample as error:
                 left_out.append((clip.path, str(error)))
             else:
                 record = to_record(clip.segment, clip.path, recording)
                 data = serializer.serialize_example(stored.encode_example(record))
-                writer.write(data)
+                with _writing(shard):
+                    writer.write(data)
                 ids.append(clip.segment.id)
                 remarks += [(clip.path, remark) for remark in recording.remarks]
                 size += len(data)
             done(number)
-        writer.close()
+        with _writing(shard):
+            writer.close()
     found = {"ids": ids, "bytes": size, "left_out": left_out, "remarks": remarks}
     with replacing(report) as temporary:
         temporary.write_text(json.dumps(found), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _writing(shard: Path) -> Iterator[None]:
+    """What ArrayRecord raises where the file system refuses, which it may notice later."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise UserError(
+            f"{shard} cannot be written: {error}. When it can, the same command goes on."
+        ) from error
 
 
 def read_clip(clip: Clip, root: str, store: Store) -> Recording:

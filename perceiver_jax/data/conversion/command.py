@@ -10,10 +10,32 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from absl import flags
+
 from perceiver_jax.data.conversion.parts import LeftOut, has_parts
+from perceiver_jax.data.stored import as_text
 from perceiver_jax.errors import EXIT_INTERRUPTED, ConfigError
 
 _SHOWN = 20  # So many that were left out are printed; the file has all.
+
+
+def check_arguments(argv: Sequence[str], *required: str) -> None:
+    """Refuses a command line that has what is no flag, or has not what it needs.
+
+    Args:
+      argv: what absl left of it.
+      required: flags that must be given; what stands there alone is probably the first's.
+
+    Raises:
+      ConfigError: names the flag.
+    """
+    if len(argv) > 1:
+        raise ConfigError(
+            f"unexpected argument {argv[1]!r}; did you mean --{required[0]}={argv[1]}?"
+        )
+    for name in required:
+        if not flags.FLAGS[name].value:
+            raise ConfigError(f"--{name} is missing: {flags.FLAGS[name].help}")
 
 
 def check_name(name: str) -> None:
@@ -76,7 +98,8 @@ def show_rate(converted: int, seconds: float, workers: int) -> None:
 def show_left_out(left_out: Sequence[LeftOut], path: Path) -> None:
     """Prints the first of what was left out, and where the whole list is."""
     for each in left_out[:_SHOWN]:
-        named = each.reason if each.name in each.reason else f"{each.name}: {each.reason}"
+        name = as_text(each.name)
+        named = each.reason if name in each.reason else f"{name}: {each.reason}"
         print(f"left out    from {each.split}: {named}")
     if len(left_out) > _SHOWN:
         print(f"            and {len(left_out) - _SHOWN:,} more: {path}")

@@ -66,6 +66,14 @@ class PartedConversion(abc.ABC):
     def is_done(self, part: int) -> bool:
         """Returns whether a part is there."""
 
+    def give_up(self, item: int, reason: str) -> bool:
+        """Notes that an entry ends any process that converts it, if it can be left out.
+
+        Returns:
+          Whether `do` will leave it out.
+        """
+        return False
+
     def lay_out(self) -> None:  # noqa: B027
         """Writes what those who make parts need to know; called once, in an empty folder."""
 
@@ -128,10 +136,10 @@ def convert(conversion: PartedConversion, workers: int, done: Callable[[int], No
       done: called with the number of each entry when it is converted or left out.
 
     Raises:
+      ConfigError: no process is to do it.
       DataError: a process died; names the entry that it was at.
     """
-    if workers < 1:
-        raise ConfigError(f"--workers={workers} must be 1 or more.")
+    workers = number_of_workers(workers)
     conversion.begin()
     work_through(conversion, conversion.missing_parts(), workers, done)
 
@@ -189,6 +197,19 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def number_of_workers(asked: int | None) -> int:
+    """Returns how many processes convert: as many as are asked for, or one a core.
+
+    Raises:
+      ConfigError: none is asked for.
+    """
+    if asked is None:
+        return available_cores()
+    if asked < 1:
+        raise ConfigError(f"--workers={asked} must be 1 or more.")
+    return asked
 
 
 def digest(*texts: str) -> str:

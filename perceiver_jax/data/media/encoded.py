@@ -11,7 +11,7 @@ import numpy as np
 
 from perceiver_jax.data.media.excerpts import Open, frames_from
 from perceiver_jax.data.media.files import open_media, reason, seek
-from perceiver_jax.data.media.frames import FRAME_RATE, upright, video_stream, within
+from perceiver_jax.data.media.frames import FRAME_RATE, pixel_shape, upright, video_stream, within
 from perceiver_jax.errors import DataError
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class EncodedVideo:
           first: the first, from 0.
           count: how many; fewer, where the video ends.
           name: of the recording, for messages.
-          shorter_side: pixels that it may have, see `upright`; None: any number.
+          shorter_side: pixels that it may have at most, of frames in true proportions; None: frames
+            are as they were encoded.
 
         Raises:
           DataError: the data is damaged.
@@ -46,12 +47,22 @@ class EncodedVideo:
         count = min(count, self.num_frames - first)
         start = Fraction(self.start).limit_denominator(1_000_000)  # As it was before rounding.
         origin = start + Fraction(first, FRAME_RATE)
-        frames = frames_from(lambda: open_media(name, file=io.BytesIO(self.data)), name, origin)
+        pixel = Fraction(1)
+
+        def opened() -> "av.container.InputContainer":
+            nonlocal pixel
+            file = open_media(name, file=io.BytesIO(self.data))
+            pixel = pixel_shape(video_stream(file, name))
+            return file
+
+        frames = frames_from(opened, name, origin)
         last: tuple[av.VideoFrame, np.ndarray] | None = None
         for frame in itertools.islice(frames, max(count, 0)):
             if last is None or last[0] is not frame:
-                size = shorter_side and within(frame.width, frame.height, shorter_side)
-                pixels = upright(frame, size or None)
+                size = None
+                if shorter_side is not None:
+                    size = within(frame.width * pixel, frame.height, shorter_side)
+                pixels = upright(frame, size)
                 if not frame.rotation and self.rotation:  # The container has lost it.
                     pixels = np.ascontiguousarray(np.rot90(pixels, self.rotation // 90))
                 last = frame, pixels
@@ -85,13 +96,12 @@ def cut_video(
             stream = video_stream(file, path)
             with av.open(written, "w", format=_FORMAT) as copy:
                 target = copy.add_stream_from_template(stream)
-                packets = _packets(file, stream, end)
-                opening = next(packets, None)
-                if opening is None:
+                packets = _packets(file, stream, origin, end)
+                if not packets:
                     raise DataError(f"{str(path)!r} has no video at second {float(origin):g}.")
-                _, first_shown, first_decoded = opening
+                _, first_shown, first_decoded = packets[0]
                 shift = min(first_shown, first_decoded)  # Matroska's clock has no time before 0.
-                for packet, shown, decoded in itertools.chain([opening], packets):
+                for packet, shown, decoded in packets:
                     packet.pts, packet.dts = shown - shift, decoded - shift
                     packet.stream = target
                     copy.mux(packet)
@@ -105,18 +115,24 @@ def cut_video(
 
 
 def _packets(
-    file: "av.container.InputContainer", stream: "av.video.stream.VideoStream", end: Fraction
-) -> Iterator[tuple["av.Packet", int, int]]:
-    """Packets with the ticks at which they are shown and decoded, from the first key frame on.
+    file: "av.container.InputContainer",
+    stream: "av.video.stream.VideoStream",
+    origin: Fraction,
+    end: Fraction,
+) -> list[tuple["av.Packet", int, int]]:
+    """Packets with the ticks at which they are shown and decoded.
 
-    Ends when all that is shown before `end` was there.
+    They begin with the last key frame that is shown at `origin` or before, or else with the first
+    one, and end when all that is shown before `end` was there.
     """
-    started = False
+    packets: list[tuple[av.Packet, int, int]] = []
     for packet in file.demux(stream):
         if packet.pts is None or packet.dts is None or packet.time_base is None:
             continue
-        started = started or packet.is_keyframe
         if packet.dts * packet.time_base > end:
-            return
-        if started:
-            yield packet, packet.pts, packet.dts
+            break
+        if packet.is_keyframe and packet.pts * packet.time_base <= origin:
+            packets.clear()  # A file that cannot be entered there is read from its beginning.
+        if packets or packet.is_keyframe:
+            packets.append((packet, packet.pts, packet.dts))
+    return packets

@@ -164,6 +164,12 @@ def _check_still(before: Fraction, time: Fraction, path: object) -> None:
         )
 
 
+def pixel_shape(stream: "av.video.stream.VideoStream") -> Fraction:
+    """Returns the width of a stream's pixels by their height; 1 where it makes no sense."""
+    ratio = stream.sample_aspect_ratio
+    return ratio if ratio and Fraction(1, 8) < ratio < 8 else Fraction(1)
+
+
 def within(width: Fraction | int, height: Fraction | int, shorter_side: int) -> tuple[int, int]:
     """Returns the whole width and height of a frame whose shorter side may have so many pixels."""
     scale = min(Fraction(shorter_side) / min(width, height), Fraction(1))

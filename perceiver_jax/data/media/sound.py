@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     import av
 
 SAMPLE_RATE = 48_000  # Hz; of all models of both papers.
-# Sound whose time stamps are off by less than this (s) is taken to go on without a gap.
-_JITTER = Fraction(1, 20)
+# Sound whose time stamps are off by less than this (s) is taken to go on without a gap. Frames are
+# as near to their times, and so both lie within one frame, 1 / 25 s, of each other.
+_JITTER = Fraction(1, 50)
+
+_HIGHEST = 1_000_000  # Samples a second; a damaged file says more, and FFmpeg takes it at its word.
 
 TimedSamples = tuple[Fraction | None, np.ndarray]  # When they begin (s), if known; int16 [n].
 
@@ -60,22 +63,34 @@ def timed_samples(
 
     if not container.streams.audio:
         return
-    # 16 bits, as in the released procedure; and FFmpeg mixes floats of several channels too loudly.
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=rate)
     stream = container.streams.audio[0]
-    for frame in itertools.chain(decode(container, stream, path), [None]):
-        try:
-            resampled = resampler.resample(frame)
-        except (ValueError, av.FFmpegError) as error:
-            raise DataError(
-                f"the sound of {str(path)!r} cannot be brought to {rate} samples a second "
-                f"({reason(error)})."
-            ) from error
-        for part in resampled:
-            time = None
-            if part.pts is not None and part.time_base is not None:
-                time = part.pts * part.time_base
-            yield time, part.to_ndarray()[0]
+    if stream.codec_context is not None and stream.codec_context.sample_rate > _HIGHEST:
+        raise DataError(
+            f"{str(path)!r} is damaged: it says that its sound has "
+            f"{stream.codec_context.sample_rate:,} samples a second."
+        )
+    # Broadcasts change between stereo and 5.1, and a decoder may find out late what it has.
+    for _, frames in itertools.groupby(decode(container, stream, path), key=_form):
+        # 16 bits, as in the released procedure; and FFmpeg mixes floats of several channels too
+        # loudly.
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=rate)
+        for frame in itertools.chain(frames, [None]):
+            try:
+                resampled = resampler.resample(frame)
+            except (ValueError, av.FFmpegError) as error:
+                raise DataError(
+                    f"the sound of {str(path)!r} cannot be brought to {rate} samples a second "
+                    f"({reason(error)})."
+                ) from error
+            for part in resampled:
+                time = None
+                if part.pts is not None and part.time_base is not None:
+                    time = part.pts * part.time_base
+                yield time, part.to_ndarray()[0]
+
+
+def _form(frame: "av.AudioFrame") -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def samples_from(

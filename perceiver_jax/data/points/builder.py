@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 
 from perceiver_jax.data.points.convert import VERSION, Conversion
 from perceiver_jax.data.points.layouts import SPLITS
-from perceiver_jax.data.stored import FORMAT
+from perceiver_jax.data.stored import FORMAT, as_text
 
 
 class CloudsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -62,8 +62,7 @@ class CloudsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for each in self._conversion.clouds(split):
-            # File names may be any bytes; what is stored is text.
-            name = each.entry.name.encode("utf-8", "backslashreplace").decode()
+            name = as_text(each.entry.name)
             yield name, {"points": each.points, "label": each.entry.label, "name": name}
 
 

@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 
 from perceiver_jax.data.evaluated import Evaluated
+from perceiver_jax.data.points import views
 from perceiver_jax.data.points.modelnet import Clouds, ModelNetConfig
 from perceiver_jax.data.points.transforms import RandomChanges, normalize
 from perceiver_jax.data.source import Example
@@ -81,9 +82,11 @@ class PointCloudsConfig:
 
     def picture(self, example: Example) -> np.ndarray:
         """Returns an example seen from three sides, uint8 [height, width, 3]."""
-        from perceiver_jax.data.points import views
+        return views.three(example["points"], up=self.up())
 
-        return views.three(example["points"])
+    def up(self) -> views.Axis:
+        """Returns the axis that pictures show as up: that of the augmentation, z without one."""
+        return views.AXES[self.augmentation.up_axis] if self.augmentation else "z"
 
     def _enough(self, stored: np.ndarray) -> np.ndarray:  # [n, 3]
         if len(stored) < self.num_points:

@@ -7,7 +7,7 @@ The package is 120 MB; it need not be installed, and to unpack it takes no root:
 
     mkdir -p data && (cd data && apt-get download sweethome3d-furniture)
     dpkg -x data/sweethome3d-furniture_*.deb data/sweethome3d
-    python -m perceiver_jax.data.points.furniture \
+    python -m perceiver_jax.data.points.furniture \\
         --source=data/sweethome3d/usr/share/sweethome3d/furniture --out=data/furniture_meshes
 
 Where there is no apt, packages.debian.org/sweethome3d-furniture has the file; what is told here is
@@ -17,6 +17,11 @@ are trained on, since models of one artist resemble each other. The labels are o
 below, checked by looking at the catalogues' pictures. This is a small stand-in for ModelNet40, and
 accuracies on it say nothing about that.
 """
+
+from perceiver_jax.errors import exit_on_interrupt
+
+if __name__ == "__main__":
+    exit_on_interrupt()  # Now: until then Ctrl-C shows a traceback, and imports take a moment.
 
 import collections
 import csv
@@ -28,9 +33,10 @@ from pathlib import Path
 
 import numpy as np
 
+from perceiver_jax.data.conversion.command import check_arguments
 from perceiver_jax.data.points.meshes import Mesh, read_mesh
 from perceiver_jax.data.source import CorruptExample
-from perceiver_jax.errors import DataError, UserError, require, run_main
+from perceiver_jax.errors import DataError, require, run_main
 
 HELD_OUT = "Scopia"  # The file whose models are the test split.
 CATALOGUE = "PluginFurnitureCatalog.properties"  # In each file.
@@ -312,12 +318,10 @@ def main(argv: Sequence[str]) -> None:
     """Entry point; `argv` is what absl left of the command line."""
     from absl import flags
 
-    if len(argv) > 1:
-        raise UserError(f"Unexpected argument {argv[1]!r}; see --help.")
-    if not flags.FLAGS.source or not flags.FLAGS.out:
-        raise UserError("Name the folder of the .sh3f files and the one to make: --source, --out.")
-    out = Path(flags.FLAGS.out).expanduser()
-    counts = write_furniture(Path(flags.FLAGS.source).expanduser(), out)
+    check_arguments(argv, "source", "out")
+    given = flags.FLAGS
+    source, out = (Path(each).expanduser() for each in (given.source, given.out))
+    counts = write_furniture(source, out)
     print(f"\n{table(counts)}\n")
     print(f"Copies of test models left out of training: {', '.join(counts.copies) or 'none'}.")
     for reason in counts.broken:

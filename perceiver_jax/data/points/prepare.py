@@ -8,6 +8,11 @@ on all cores. Whatever stops it, the same command goes on where it was, and a se
 not at all. Meshes that cannot be read are left out, and listed in left_out.json beside the set.
 """
 
+from perceiver_jax.errors import exit_on_interrupt
+
+if __name__ == "__main__":
+    exit_on_interrupt()  # Now: until then Ctrl-C shows a traceback, and imports take a moment.
+
 import dataclasses
 import json
 import os
@@ -20,19 +25,26 @@ from pathlib import Path
 from absl import flags
 
 from perceiver_jax.atomic import replacing
-from perceiver_jax.data.conversion.command import check_name, making, show_left_out, show_rate
+from perceiver_jax.data.conversion.command import (
+    check_arguments,
+    check_name,
+    making,
+    show_left_out,
+    show_rate,
+)
 from perceiver_jax.data.conversion.parts import (
     LeftOut,
     alone,
-    available_cores,
     convert,
+    number_of_workers,
     written,
 )
 from perceiver_jax.data.conversion.progress import Progress
 from perceiver_jax.data.points.convert import VERSION, Conversion, check_enough_points
 from perceiver_jax.data.points.known import HDF5_MODELNET40, MODELNET40, name_of, surprises
 from perceiver_jax.data.points.layouts import SPLITS, Hdf5Clouds, Layout, counted, find_layout
-from perceiver_jax.errors import ConfigError, DataError, require, run_main
+from perceiver_jax.data.stored import remove_unfinished
+from perceiver_jax.errors import DataError, require, run_main
 
 _FLAGS = flags.FLAGS
 
@@ -84,10 +96,7 @@ def prepare(
         ("array_record", "array-record"),
     ):
         require(package, purpose="Preparing a set of clouds", pip_name=pip_name)
-    if workers is None:
-        workers = available_cores()
-    if workers < 1:
-        raise ConfigError(f"--workers={workers} must be 1 or more.")
+    workers = number_of_workers(workers)
     layout = find_layout(source, name)
     name = _checked_name(name, layout, source)
     root = Path(data_dir).expanduser()
@@ -144,8 +153,7 @@ def _checked_name(name: str | None, layout: Layout, source: str) -> str:
 def _write(name: str, root: Path, conversion: Conversion) -> None:
     from perceiver_jax.data.points import builder
 
-    for left in (root / name).glob(f"*incomplete*{VERSION}*"):  # By a run that was killed.
-        shutil.rmtree(left, ignore_errors=True)
+    remove_unfinished(root, name, VERSION)
     builder.write(name, os.fspath(root), conversion)
 
 
@@ -206,12 +214,8 @@ def _warn(
 
 def main(argv: Sequence[str]) -> None:
     """Makes the set that the flags describe, and says what there is."""
-    if len(argv) > 1:
-        raise ConfigError(f"unexpected argument {argv[1]!r}; did you mean --source={argv[1]}?")
-    for flag in ("source", "data_dir"):
-        if not _FLAGS[flag].value:
-            raise ConfigError(f"--{flag} is missing: {_FLAGS[flag].help}")
-    workers = available_cores() if _FLAGS.workers is None else _FLAGS.workers
+    check_arguments(argv, "source", "data_dir")
+    workers = number_of_workers(_FLAGS.workers)
     with making(_FLAGS.data_dir, _FLAGS.name, Conversion.part_pattern):
         done = prepare(
             _FLAGS.source,

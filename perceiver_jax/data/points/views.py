@@ -11,6 +11,8 @@ import numpy as np
 
 from perceiver_jax.colours import magma, shares_of_most
 
+Axis = Literal["x", "y", "z"]
+AXES: tuple[Axis, ...] = ("x", "y", "z")
 SIZE = 112  # Pixels of a view's side.
 BACKGROUND = (13, 15, 19)
 FAR, NEAR = (40, 50, 74), (238, 244, 253)  # Colours of the points, without values.
@@ -40,7 +42,7 @@ def three(
     values: np.ndarray | None = None,  # [n], not negative
     *,
     size: int = SIZE,
-    up: Literal["x", "y", "z"] = "z",
+    up: Axis = "z",
     disc: int | None = None,
 ) -> np.ndarray:  # [size, 3 * size, 3], uint8
     """Draws a cloud from the front, from the side, and from obliquely above; see `view`."""
@@ -56,7 +58,7 @@ def view(
     angle: Angle = ABOVE,
     *,
     size: int = SIZE,
-    up: Literal["x", "y", "z"] = "z",
+    up: Axis = "z",
     disc: int | None = None,
 ) -> np.ndarray:  # [size, size, 3], uint8
     """Draws a cloud from one angle, as large as fits whichever way it is turned, and a margin.

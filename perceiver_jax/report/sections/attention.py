@@ -51,7 +51,7 @@ def render(context: Context) -> Section:
             cloud = data.cloud(example)
             if maps.grid != (len(cloud),):
                 raise NotShown("the inputs of this model are not the points of a cloud")
-            content = _of_points(cloud, maps)
+            content = _of_points(cloud, maps, data.up())
         else:
             if len(maps.grid) != 2:
                 raise NotShown("the inputs of this model are no grid of an image")
@@ -116,17 +116,22 @@ def _of_image(shown: Markup, maps: AttentionMaps) -> list[Markup]:
     return content
 
 
-def _of_points(cloud: np.ndarray, maps: AttentionMaps) -> list[Markup]:  # [n, 3]
+def _of_points(
+    cloud: np.ndarray,  # [n, 3]
+    maps: AttentionMaps,
+    up: views.Axis,
+) -> list[Markup]:
     """The cloud, and a row for each cross-attend: the mean from three sides, latents from one."""
-    shown = _figure(picture(views.three(cloud), "input"), "input", "wide")
+    shown = _figure(picture(views.three(cloud, up=up), "input"), "input", "wide")
     content = [element("div", shown, style_class="map-row")]
     for position, (name, (mean, *latents)) in enumerate(_lines(maps, _LATENTS_OF_POINTS)):
         content += _name(name, maps)
         caption = _which if position == 0 else lambda row: ""
-        sides = picture(views.three(cloud, mean.weights), mean.label)
+        sides = picture(views.three(cloud, mean.weights, up=up), mean.label)
         cells = [_figure(sides, caption(mean), "wide")]
         for row in latents:
-            cells.append(_figure(picture(views.view(cloud, row.weights), row.label), caption(row)))
+            seen = views.view(cloud, row.weights, up=up)
+            cells.append(_figure(picture(seen, row.label), caption(row)))
         content.append(element("div", *cells, style_class="map-row"))
     return content
 

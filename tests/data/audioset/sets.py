@@ -1,6 +1,7 @@
 """A tiny set in AudioSet's layout: recordings of which every kind of trouble is one."""
 
 import dataclasses
+import pickle
 from pathlib import Path
 
 from tests.data.media.clips import frame_times, write_clip
@@ -30,7 +31,7 @@ def write_set(root: Path, *, odd: bool = True, seconds: float = 1.4) -> Layout:
         suffix = "wav" if number % 2 else "mkv"
         times = {"times": frame_times(12, seconds)} if not number % 2 else {}
         write_clip(clips / f"Y{name}.{suffix}", **{"seconds": seconds, **times, **options})
-        rows.append(_row(name, seconds, "/m/a,/m/b" if number % 3 else "/m/c"))
+        rows.append(row(name, seconds, "/m/a,/m/b" if number % 3 else "/m/c"))
     if odd:
         (clips / "text_file_1.mp4").write_text("no video")
         (clips / "empty_file1.wav").touch()
@@ -38,12 +39,12 @@ def write_set(root: Path, *, odd: bool = True, seconds: float = 1.4) -> Layout:
         write_clip(clips / "silent_clip.wav", seconds=seconds, times=None, click=False)
         write_clip(clips / "ends_early1.wav", seconds=0.5, times=None)
         for name in ("text_file_1", "empty_file1", "no_streams1", "silent_clip", "ends_early1"):
-            rows.append(_row(name, seconds, "/m/a"))
-        rows.append(_row("not_there_1", seconds, "/m/a"))
+            rows.append(row(name, seconds, "/m/a"))
+        rows.append(row("not_there_1", seconds, "/m/a"))
     for name in TEST:
         write_clip(clips / f"{name}.wav", seconds=seconds, times=None)
     (root / "train.csv").write_text("# YTID, start, end, labels\n" + "".join(rows))
-    (root / "eval.csv").write_text("".join(_row(name, seconds, "/m/b") for name in TEST))
+    (root / "eval.csv").write_text("".join(row(name, seconds, "/m/b") for name in TEST))
     listed = [f'{i},/m/{"abc"[i]},"{name}"\n' for i, name in enumerate(CLASSES)]
     (root / "classes.csv").write_text("index,mid,display_name\n" + "".join(listed))
     return Layout(
@@ -51,5 +52,14 @@ def write_set(root: Path, *, odd: bool = True, seconds: float = 1.4) -> Layout:
     )
 
 
-def _row(name: str, seconds: float, labels: str) -> str:
+def convert_here(conversion, workers, done) -> None:
+    """Converts without a process, as one would; in place of `conversion.parts.convert`."""
+    conversion.begin()
+    sent = pickle.loads(pickle.dumps(conversion))
+    assert not sent.clips
+    for part in conversion.missing_parts():
+        sent.do(part, done)
+
+
+def row(name: str, seconds: float, labels: str) -> str:
     return f'{name}, 0.000, {seconds:.3f}, "{labels}"\n'

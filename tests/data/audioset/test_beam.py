@@ -11,12 +11,15 @@ import pytest
 
 from perceiver_jax.data.audioset.audioset import RecordingsConfig
 from perceiver_jax.data.audioset.prepare import prepare
+from perceiver_jax.errors import DataError
 from tests.data.audioset.sets import write_set
 
 pytest.importorskip("apache_beam")
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
 def test_the_same_set(tmp_path):
     from perceiver_jax.data.audioset.beam import prepare_by_beam
 
@@ -24,10 +27,13 @@ def test_the_same_set(tmp_path):
     lists = ([layout.segments], [layout.eval_segments], layout.classes, layout.clips)
     said = []
     one = prepare(*lists, str(tmp_path), name="one", workers=1, report=said.append)
+    left = tmp_path / "many" / "incomplete.ABCDEF_1.0.0"  # As TFDS calls it.
+    left.mkdir(parents=True)
     many = prepare_by_beam(*lists, str(tmp_path), name="many", report=said.append)
     assert many.fingerprints == one.fingerprints and many.converted == 15
     assert set(many.left_out) == set(one.left_out) and set(many.remarks) == set(one.remarks)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lists", "many", "one"]
+    assert not left.exists()
     for split in ("train", "test"):
         ours, theirs = (
             RecordingsConfig(name=name, data_dir=str(tmp_path)).open(split)
@@ -44,3 +50,16 @@ def test_the_same_set(tmp_path):
             assert found.get("frames") == expected.get("frames")
     again = prepare_by_beam(*lists, str(tmp_path), name="many", report=said.append)
     assert again.converted == 0 and again.fingerprints == many.fingerprints
+
+
+def test_what_the_command_of_one_machine_has_done_stays(tmp_path):
+    from perceiver_jax.data.audioset.beam import prepare_by_beam
+
+    layout = write_set(tmp_path / "lists", odd=False)
+    lists = ([layout.segments], [layout.eval_segments], layout.classes, layout.clips)
+    done = tmp_path / "own.parts" / "work" / "done-00000.json"
+    done.parent.mkdir(parents=True)
+    done.touch()
+    with pytest.raises(DataError, match=r"own.parts has what .*prepare has converted so far"):
+        prepare_by_beam(*lists, str(tmp_path), name="own", report=lambda line: None)
+    assert done.exists()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from perceiver_jax.data.audioset.clips import Clip, find_clips
+from perceiver_jax.data.audioset.clips import Clip, find_clips, media_files
 from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.errors import DataError
 
@@ -77,6 +77,31 @@ def test_ids_of_ones_own_are_whole_names(tmp_path):
         ("en-digits-10", "en-digits-10.wav"),
         ("yes_2", "yes_2.wav"),
     ]
+
+
+def test_an_id_is_no_part_of_a_longer_word(tmp_path):
+    """Or the one would get the label of the other, silently."""
+    segment = Segment("man-speech1", 0.0, 2.0, ())
+    others = ("woman-speech1.mp4", "man-speech12.mp4", "Yes_YYman-speech1.mp4")
+    found = find_clips(touch(tmp_path, *others, "Yman-speech1.wav"), [segment])
+    assert [clip.path for clip in found.clips] == ["Yman-speech1.wav"] and found.unused == 3
+
+
+def test_the_time_in_a_name_is_rather_that_of_one_segment(tmp_path):
+    half = Segment(ID, 30.5, 40.5, ())
+    root = touch(tmp_path, f"{ID}_30.wav")
+    found = find_clips(root, [half, SEGMENT])
+    assert found.clips == (Clip(SEGMENT, f"{ID}_30.wav", True),) and found.missing == (half,)
+    # Cut to whole seconds.
+    assert find_clips(root, [half]).clips == (Clip(half, f"{ID}_30.wav", True),)
+
+
+def test_links_that_lead_round(tmp_path):
+    root = touch(tmp_path, "a/0.wav", "b/1.wav")
+    for place in ("a/up", "b/up", "again"):
+        (tmp_path / place).symlink_to(tmp_path)
+    (tmp_path / "c").symlink_to(tmp_path / "b")
+    assert list(media_files(root)) == ["a/0.wav", "b/1.wav"]
 
 
 def test_folders_without_clips(tmp_path):

@@ -168,12 +168,16 @@ def test_one_stream_alone_is_an_array() -> None:
 
 
 def test_large_video_is_read_as_its_pictures_would_be(tmp_path: Path) -> None:
-    """Lines as thin as a pixel are grey from afar, and no pattern of their own."""
-    lines = np.zeros((512, 640, 3), np.uint8)
-    lines[::2], lines[:, :320] = 255, 60
+    """Lines as thin as a pixel are grey from afar, and no pattern of their own.
+
+    And pixels are square: these were half as wide as high.
+    """
+    lines = np.zeros((512, 1280, 3), np.uint8)
+    lines[::2], lines[:, :640] = 255, 60
     with av.open(str(tmp_path / "a.mp4"), "w") as file:
         stream = file.add_stream("libx264", rate=25, options={"qp": "4", "preset": "ultrafast"})
-        stream.height, stream.width, stream.pix_fmt = 512, 640, "yuv420p"
+        stream.height, stream.width, stream.pix_fmt = 512, 1280, "yuv420p"
+        stream.sample_aspect_ratio = Fraction(1, 2)
         for _ in range(2):
             file.mux(stream.encode(av.VideoFrame.from_ndarray(lines, format="rgb24")))
         file.mux(stream.encode(None))

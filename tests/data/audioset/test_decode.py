@@ -75,7 +75,10 @@ def test_the_whole_recording_is_cut(tmp_path):
     # If its name says that it is a part, or it is too short to be the whole, it is the part.
     assert click_times(read_recording(path, segment(1.4, 1.2), cut=True).audio)[0] > 0.99
     assert click_times(read_recording(path, segment(1.4, 2.5)).audio)[0] > 0.99
-    assert click_times(read_recording(path, segment(30, 1.2)).audio)[0] > 0.99
+    longer = read_recording(path, segment(30, 1.2))
+    assert click_times(longer.audio)[0] > 0.99
+    (remark,) = longer.remarks  # That much longer, it may be the segment of something else.
+    assert remark.startswith("taken from its beginning: with 4.4 s it is too long for")
     (remark,) = read_recording(path, segment(4, 1.2)).remarks
     assert re.fullmatch(r"has 0\.4\d of 1\.20 s", remark)
 
@@ -181,6 +184,15 @@ def test_what_is_no_recording_is_refused_by_name(tmp_path, name, content, messag
     with pytest.raises(CorruptExample, match=message) as caught:
         read_recording(tmp_path / name, segment())
     assert name in str(caught.value)
+
+
+def test_a_rate_that_cannot_be_is_damage(tmp_path):
+    """FFmpeg would make a filter of gigabytes, and take a quarter of a minute."""
+    content = bytearray(clip(tmp_path, "a.wav", times=None).read_bytes())
+    content[24:28] = (1_275_116_416).to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(CorruptExample, match=r"a.wav' is damaged: it says .* 1,275,116,416 sampl"):
+        read_recording(tmp_path / "a.wav", segment())
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])

@@ -5,6 +5,7 @@ import pytest
 from perceiver_jax.data.audioset.labels import (
     Classes,
     Segment,
+    check_apart,
     check_distinct,
     read_classes,
     read_segments,
@@ -46,6 +47,9 @@ def test_the_published_form(write):
     assert first == Segment("--4gqARaEJE", 0.0, 10.0, (0, 2))
     assert second == Segment("-0SdAVK79lg", 30.0, 37.5, (1,))
     assert (second.seconds, second.key) == (7.5, "-0SdAVK79lg_30.000")
+    # With quotes in comments, and space where nobody sees it.
+    spaced = '# "Speech", "it\'s\n  # x\n' + SEGMENTS.replace('"\n', '" \t\n')
+    assert read_segments(write(spaced), classes) == [first, second]
     # As a spreadsheet saves them: without spaces and quotes, with a mark and Windows' line ends.
     saved = "\ufeff" + SEGMENTS.replace(", ", ",").replace("\n", "\r\n")
     assert read_segments(write(saved), classes) == [first, second]
@@ -62,12 +66,19 @@ def test_the_published_form(write):
         ("a, -1, 9, /m/0\n", "a segment cannot be from second -1"),
         ('a, 0, 10, "/m/0,/m/9"\n', "'/m/9' is none of the 1 classes"),
         ("# nothing\n", "has no segments"),
-        ('a, 0, 10, "/m/0', "cannot be read: unexpected end of data"),
+        ('b, 0, 10, /m/0\na, 0, 10, "/m/0', "line 2, is no CSV: unexpected end of data"),
+        ('a, 0, 10, "/m/0" "/m/0"\n', "line 1, is no CSV: ',' expected"),
     ],
 )
 def test_segments_of_another_form(write, text, message):
     with pytest.raises(DataError, match=message):
         read_segments(write(text), Classes(("/m/0",), ("Zero",)))
+
+
+def test_other_text_than_utf_8(tmp_path):
+    (tmp_path / "list.csv").write_text(SEGMENTS, encoding="utf-16")
+    with pytest.raises(DataError, match=r"list.csv is no text in UTF-8 \(.*0xff.*\); save it so"):
+        read_segments(str(tmp_path / "list.csv"), Classes(("/m/0",), ("Zero",)))
 
 
 @pytest.mark.parametrize(
@@ -92,3 +103,13 @@ def test_a_segment_is_listed_once(write):
     check_distinct([one, later])
     with pytest.raises(DataError, match="the segment of a from second 0 is listed twice"):
         check_distinct([one, later, Segment("a", 0.0, 9.0, ())])
+
+
+def test_no_moment_is_in_both_lists():
+    train = [Segment("a", 0.0, 10.0, ()), Segment("b", 20.0, 30.0, ()), Segment("c", 0.0, 1.0, ())]
+    assert check_apart(train, [Segment("d", 0.0, 10.0, ())]) == 0
+    beside = [Segment("a", 10.0, 20.0, ()), Segment("b", 10.0, 20.0, ()), Segment("b", 30, 31, ())]
+    assert check_apart(train, beside) == 2
+    message = "b is to test on from second 29.5 to 31, and to train on from 20 to 30"
+    with pytest.raises(DataError, match=message):
+        check_apart(train, [Segment("b", 29.5, 31.0, ())])

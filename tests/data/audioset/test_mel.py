@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from perceiver_jax.data.audioset.mel import MelSpectrogram, from_mel, to_mel
+from perceiver_jax.data.audioset.mel import MelSpectrogram, filters, from_mel, to_mel
 from perceiver_jax.data.audioset.spec_augment import SpecAugment
 from perceiver_jax.errors import ConfigError
 from tests.data.audioset.sounds import CASES, sound
@@ -51,9 +51,25 @@ def test_a_hop_that_does_not_fit_is_refused() -> None:
         ({"highest": 30_000.0}, "from 0 to 24000 Hz"),
         ({"stddev": 0.0}, "stddev=0 must be above 0"),
         ({"num_bands": 0}, "num_bands=0 must be at least 1"),
+        ({"num_bands": 400}, "num_bands=400 are too many .*=2048, .* 23.4 Hz apart: none lies bet"),
     ):
         with pytest.raises(ConfigError, match=message):
             MelSpectrogram(**changes)
+
+
+@pytest.mark.parametrize(("window", "lowest"), [(2048, 50.0), (1024, 0.0), (1200, 20.0)])
+def test_as_many_bands_as_hear_something(window: int, lowest: float) -> None:
+    """Those that are refused have a filter of nothing, and no others have."""
+    accepted = []
+    for num_bands in range(60, 420, 7):
+        try:
+            MelSpectrogram(num_bands=num_bands, window=window, lowest=lowest)
+            accepted.append(True)
+        except ConfigError:
+            accepted.append(False)
+        heard = filters(num_bands, window, lowest, 16_000.0).sum(axis=1)
+        assert bool((heard > 0).all()) == accepted[-1]
+    assert True in accepted and False in accepted
 
 
 def test_spec_augment_covers_stretches_of_all_widths() -> None:

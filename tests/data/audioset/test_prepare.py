@@ -5,6 +5,10 @@ import hashlib
 import json
 import pickle
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,27 +22,19 @@ from perceiver_jax.data.audioset.audioset import (
 )
 from perceiver_jax.data.audioset.config import AudiosetConfig
 from perceiver_jax.data.audioset.prepare import prepare, show_remarks
+from perceiver_jax.data.conversion.command import show_left_out
 from perceiver_jax.data.source import CorruptExample, Source
-from perceiver_jax.errors import ConfigError, DataError
-from tests.data.audioset.sets import CLASSES, TEST, TRAIN, write_set
+from perceiver_jax.errors import ConfigError, DataError, UserError
+from tests.data.audioset.sets import CLASSES, TEST, TRAIN, convert_here, write_set
 from tests.data.media.clips import click_times, flash_times
 
 pytest.importorskip("tensorflow_datasets")
 
 
-def _here(conversion, workers, done):
-    """Converts without a process, as one would."""
-    conversion.begin()
-    sent = pickle.loads(pickle.dumps(conversion))
-    assert not sent.clips
-    for part in conversion.missing_parts():
-        sent.do(part, done)
-
-
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     monkeypatch.setattr(audioset_convert, "_LEAST_CLIPS", 3)
-    monkeypatch.setattr("perceiver_jax.data.audioset.prepare.convert", _here)
+    monkeypatch.setattr("perceiver_jax.data.audioset.prepare.convert", convert_here)
 
 
 def run(layout, data_dir, name="own", said=None, **options):
@@ -243,6 +239,57 @@ def test_a_disk_that_fails_is_no_damaged_clip(layout, tmp_path, monkeypatch):
     assert not (tmp_path / "own").exists()
 
 
+def test_names_of_any_bytes(layout, tmp_path, capfd):
+    """What was named in another alphabet's encoding: stored and printed, it is escaped."""
+    clips = shutil.copytree(layout.clips, tmp_path / "clips")
+    for number in (0, 3):
+        (path,) = clips.glob(f"*{TRAIN[number]}.*")
+        path.rename(f"{clips}/caf\udce9 [{TRAIN[number]}]{path.suffix}")
+    (clips / f"caf\udce9 [{TRAIN[3]}].wav").write_bytes(b"no sound")
+    done = run(dataclasses.replace(layout, clips=str(clips)), tmp_path, "any")
+    recordings = RecordingsConfig(name="any", data_dir=str(tmp_path)).open("train")
+    assert f"(caf\\udce9 [{TRAIN[0]}].mkv)" in recordings.describe(recordings.ids.index(TRAIN[0]))
+    show_remarks(done.remarks)
+    show_left_out(done.left_out, done.folder)
+    assert f"/caf\\udce9 [{TRAIN[3]}].wav' cannot be read" in capfd.readouterr().out
+
+
+def test_a_full_disk_is_a_users_error(layout, tmp_path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        with pytest.raises(UserError, match=r"own-train.* cannot be written: .*File too large"):
+            run(layout, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not (tmp_path / "own").exists()
+    assert run(layout, tmp_path).converted == 15  # None is taken for one that is done.
+
+
+def test_a_clip_that_crashes_its_process_is_left_out(layout, tmp_path, monkeypatch):
+    """As workers.py sees to; whoever goes on later knows of it."""
+
+    def crashing(conversion, workers, done):
+        conversion.begin()
+        number = next(k for k, each in enumerate(conversion.ordered) if TRAIN[1] in each[1].path)
+        assert conversion.give_up(number, "crashed (SIGSEGV)")
+        assert not conversion.give_up(number, "crashed (SIGSEGV)")  # Of no use.
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("perceiver_jax.data.audioset.prepare.convert", crashing)
+    with pytest.raises(KeyboardInterrupt):
+        run(layout, tmp_path)
+    monkeypatch.setattr("perceiver_jax.data.audioset.prepare.convert", convert_here)
+    done = run(layout, tmp_path)
+    name = f"Y{TRAIN[1]}.wav"
+    reasons = {each.name: each.reason for each in done.left_out}
+    assert reasons[name] == f"'{name}' crashed (SIGSEGV)" and len(reasons) == 5
+    assert done.converted == 15 and done.fingerprints["train"].num_clips == 9
+
+
 def test_room_for_open_shards():
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -270,10 +317,38 @@ def test_nothing_to_convert(layout, tmp_path):
     for options, message in (
         ({"name": "Audio Set"}, "must be made of small letters"),
         ({"store": "gif"}, "--store=gif must be one of jpeg, video, none"),
+        ({"workers": 0}, "--workers=0 must be 1 or more"),
     ):
         with pytest.raises(ConfigError, match=message):
             prepare(*lists, layout.classes, layout.clips, str(tmp_path), **options)
+    shifted = tmp_path / "shifted.csv"
+    shifted.write_text(f'{TRAIN[0]}, 1.200, 2.600, "/m/b"\n')
+    with pytest.raises(
+        DataError, match="to test on from second 1.2 to 2.6, and to train on from 0"
+    ):
+        prepare(lists[0], [str(shifted)], layout.classes, layout.clips, str(tmp_path))
     with pytest.raises(ConfigError, match="name lists"):
         prepare([], [], layout.classes, layout.clips, str(tmp_path))
     with pytest.raises(DataError, match="train-_0000 from second 0 is listed twice"):
         prepare(lists[0] * 2, [], layout.classes, layout.clips, str(tmp_path))
+
+
+def test_a_recording_in_both_lists_at_different_times_is_told(layout, tmp_path):
+    later = tmp_path / "later.csv"
+    later.write_text(f'{TRAIN[1]}, 1.400, 2.800, "/m/b"\n')
+    layout, said = dataclasses.replace(layout, eval_segments=str(later)), []
+    run(layout, tmp_path, said=said, store="none")
+    assert said[0] == (
+        "Warning: recordings of which one part is to train on and another to test on: 1."
+    )
+
+
+def test_what_is_missing_on_the_command_line_is_said():
+    done = subprocess.run(
+        [sys.executable, "-m", "perceiver_jax.data.audioset.prepare", "my_clips"],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+    )
+    message = "error: unexpected argument 'my_clips'; did you mean --clips=my_clips?"
+    assert (done.returncode, done.stderr.strip()) == (2, message)

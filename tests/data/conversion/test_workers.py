@@ -1,14 +1,17 @@
 """Processes that die, or whose code fails, are reported with the item they were at."""
 
 import multiprocessing
+import resource
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from perceiver_jax.data.conversion import workers
 from perceiver_jax.data.conversion.workers import work_through
 from perceiver_jax.errors import DataError
 from tests.data.conversion.trouble import Trouble
@@ -28,6 +31,26 @@ def test_a_process_that_dies_is_reported_with_the_mesh_it_was_at(kind, message):
     with pytest.raises(DataError, match=message):
         work_through(Trouble(kind), [0, 1, 2], 1, items.append)
     assert items == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("crash", "crashed the process that read it (SIGSEGV)"), ("loop", "kept the process that re")],
+)
+def test_what_crashes_its_process_is_left_out_by_another_one(tmp_path, kind, reason):
+    items = []
+    work_through(Trouble(kind, str(tmp_path)), [0, 1, 2], 1, items.append)
+    assert items == list(range(12))  # Each is told of once.
+    assert (tmp_path / "6").read_text().startswith(reason)
+
+
+def test_an_item_has_an_hour_of_the_processor(monkeypatch):
+    limits = []
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (5, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, limit: limits.append((kind, limit)))
+    monkeypatch.setattr(time, "process_time", lambda: 100.5)
+    workers._allow_seconds()
+    assert limits == [(resource.RLIMIT_CPU, (3701, resource.RLIM_INFINITY))]
 
 
 _PROGRAM = """

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from perceiver_jax import config as config_lib
+from perceiver_jax.data.points import views
 from perceiver_jax.data.points.config import PointCloudsConfig
 from perceiver_jax.data.points.transforms import RandomChanges, normalize
 from perceiver_jax.data.shown import NamesClasses, ShowsPictures, ShowsPoints
@@ -99,3 +100,11 @@ def test_fields_are_changed_by_name_and_saved() -> None:
     assert changed.augmentation == RandomChanges(rotate="up", translate_points=0.02)
     assert config_lib.override(config, {"augmentation": "none"}).augmentation is None
     assert config_lib.from_dict(config_lib.to_dict(changed)) == changed
+
+
+@pytest.mark.parametrize(("up_axis", "up"), [(2, "z"), (1, "y"), (0, "x")])
+def test_pictures_show_the_axis_up_that_training_turns_about(up_axis: int, up: views.Axis) -> None:
+    config = _config(augmentation=RandomChanges(up_axis=up_axis))
+    example = config.make_source("test")[2]
+    np.testing.assert_array_equal(config.picture(example), views.three(example["points"], up=up))
+    assert _config(augmentation=None).up() == "z"
