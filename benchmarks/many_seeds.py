@@ -20,9 +20,11 @@ class Chosen(NamedTuple):
     workdir: pathlib.Path  # Where the runs' work directories go.
 
 
-def define_flags(variants: Sequence[str], workdir: str) -> None:
+def define_flags(
+    variants: Sequence[str], workdir: str, seeds: Sequence[str] = ("0", "1", "2")
+) -> None:
     """Defines the flags; called by `define_flags` of a table, so that tests may import it."""
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds, separated by commas.")
+    flags.DEFINE_list("seeds", list(seeds), "Seeds, separated by commas.")
     flags.DEFINE_list("variants", list(variants), "Variants, separated by commas.")
     flags.DEFINE_string("workdir", workdir, "Where the runs' workdirs go.")
 

@@ -99,25 +99,45 @@ def test_the_recipe_is_told_by_field() -> None:
         assert difference.path == path
 
 
-def test_smoke_is_audio_video_mel_with_other_sizes() -> None:
-    smoke = load_experiment(f"{FILE}:smoke")
-    changed = {path for path, _, _ in diff(load_experiment(f"{FILE}:audio_video_mel"), smoke)}
-    sizes = {path for path in changed if path.startswith(("model.", "trainer.", "data.video."))}
+@pytest.mark.parametrize("variant", ROWS)
+def test_small_is_the_variant_with_other_sizes(variant: str) -> None:
+    real, small = (load_experiment(f"{FILE}:{name}") for name in (variant, f"small_{variant}"))
+    changed = {path for path, _, _ in diff(real, small)}
+    sizes = {
+        path
+        for path in changed
+        if path.startswith(("model.preprocessor.", "model.encoder.", "model.decoder.", "trainer."))
+    }
+    sound, video, _, _ = ROWS[variant]
     assert changed - sizes == {
         "name", "paper", "data.recordings.name", "data.recordings.data_dir", "data.num_frames",
-        "data.eval_clips", "data.audio.num_bands", "task.num_classes", "task.clips",
-        "schedule.base_lr", "schedule.scale_by_batch",
+        "data.eval_clips", "task.num_classes", "task.clips", "schedule.base_lr",
+        "schedule.scale_by_batch",
+        *(["data.audio.num_bands"] if sound == "mel" else []),
+        *(["data.video.size"] if video else []),
     }  # fmt: skip
-    (inputs,) = zoo.build(smoke.model).example_inputs(1)
-    example = smoke.data.augment(recording(), np.random.default_rng(0))["inputs"]
-    assert {name: array.shape for name, array in example.items()} == {
-        name: struct.shape[1:] for name, struct in inputs.items()
-    }
+    # How inputs are read, how often, and what is shared is the paper's.
+    assert {path.rpartition(".")[2] for path in sizes if not path.startswith("trainer.")} <= {
+        "shape", "num_samples", "num_bands", "max_resolution", "num_latents", "latent_channels",
+        "self_attends_per_block", "self_attend_heads", "num_classes", "query_channels",
+    }  # fmt: skip
+    example = small.data.augment(recording(frames=2, samples=3840), np.random.default_rng(0))
+    (inputs,) = zoo.build(small.model).example_inputs(1)
+    assert jax.tree.map(np.shape, example["inputs"]) == jax.tree.map(
+        lambda struct: struct.shape[1:], inputs
+    )
+
+
+def test_smoke_is_small_audio_video_mel() -> None:
+    assert load_experiment(f"{FILE}:smoke") == load_experiment(f"{FILE}:small_audio_video_mel")
 
 
 def test_the_task_averages_as_many_clips_as_are_cut() -> None:
     """Seen before anything is trained: the first evaluation comes after 10,000 steps."""
-    smoke = override(load_experiment(f"{FILE}:smoke"), {"data.recordings": InMemory()})
+    smoke = override(
+        load_experiment(f"{FILE}:smoke"),
+        {"data.recordings": InMemory(), "task.num_classes": 3, "model.decoder.num_classes": 3},
+    )
     devices = jax.devices()[:1]
     for changes, message in (
         ({"task.clips": None}, r"clips=none .* data.eval_clips=3. Give --config.task.clips=3, or "

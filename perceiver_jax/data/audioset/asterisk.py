@@ -25,7 +25,6 @@ from perceiver_jax.errors import exit_on_interrupt
 if __name__ == "__main__":
     exit_on_interrupt()  # Now: until then Ctrl-C shows a traceback, and imports take a moment.
 
-import csv
 import dataclasses
 import hashlib
 import os
@@ -35,11 +34,11 @@ from pathlib import Path
 
 import numpy as np
 
+from perceiver_jax.data.audioset.layout import SPLITS, Listed, write_lists
 from perceiver_jax.data.conversion.command import check_arguments
 from perceiver_jax.errors import DataError, run_main
 
 LANGUAGES = {"en": "English", "es": "Spanish", "fr": "French", "it": "Italian", "ru": "Russian"}
-SPLITS = ("train", "eval")
 TEST_SHARE = 4  # One prompt in so many is to test on.
 TONES = ("ascending-2tone", "beep", "beeperr", "descending-2tone")
 QUIET = 33  # Of 32,768: what is nowhere louder, -60 dB, is silence.
@@ -164,7 +163,7 @@ def write_languages(source: Path, out: Path) -> Counts:
     prompts = find_prompts(source)
     counts = {split: dict.fromkeys(LANGUAGES, 0) for split in SPLITS}
     seconds = dict.fromkeys(SPLITS, 0.0)
-    lists = {split: ["# YTID, start_seconds, end_seconds, positive_labels\n"] for split in SPLITS}
+    lists: dict[str, list[Listed]] = {split: [] for split in SPLITS}
     rows: list[tuple[str, ...]] = [("id", "split", "language", "original")]
     left_out = {"silent": 0, "tones": 0, "twice": 0}
     with making_folder(out) as folder:
@@ -176,20 +175,11 @@ def write_languages(source: Path, out: Path) -> Counts:
             counts[prompt.split][prompt.language] += 1
             seconds[prompt.split] += len(samples) / rate
             lists[prompt.split].append(
-                f'{prompt.id}, 0.000, {len(samples) / rate:.3f}, "/asterisk/{prompt.language}"\n'
+                Listed(prompt.id, 0, len(samples) / rate, (f"/asterisk/{prompt.language}",))
             )
             rows.append((prompt.id, prompt.split, prompt.language, prompt.file))
-        for split, lines in lists.items():
-            (folder / f"{split}.csv").write_text("".join(lines), encoding="utf-8")
-        classes = [
-            f'{number},/asterisk/{language},"{name}"\n'
-            for number, (language, name) in enumerate(LANGUAGES.items())
-        ]
-        (folder / "class_labels_indices.csv").write_text(
-            "index,mid,display_name\n" + "".join(classes), encoding="utf-8"
-        )
-        with open(folder / "recordings.csv", "w", encoding="utf-8", newline="") as listing:
-            csv.writer(listing, lineterminator="\n").writerows(rows)
+        classes = {f"/asterisk/{language}": name for language, name in LANGUAGES.items()}
+        write_lists(folder, classes, lists, rows)
         (folder / "README.txt").write_text(README, encoding="utf-8")
     return Counts(counts, seconds, **left_out)
 
