@@ -139,7 +139,7 @@ def _like_a_flag(arguments: Sequence[str], flag: str) -> str:
     for argument in arguments:
         if argument.startswith("-") and argument.lstrip("-").startswith(flag):
             if os.path.lexists(argument):
-                return f" If the file is meant, write ./{argument}."
+                return f". If the file is meant, write ./{argument}."
     return ""
 
 

@@ -96,4 +96,6 @@ def test_a_file_whose_name_is_like_a_flag_is_told_how_to_be_written(tmp_path: Pa
             capture_output=True, text=True, cwd=tmp_path, env=root,
         )  # fmt: skip
         assert done.returncode == 2 and "Unknown command line flag" in done.stderr
-        assert ("If the file is meant, write ./-1nilez17Dg.wav." in done.stderr) == hint
+        assert (
+            "Dg.wav'. If the file is meant, write ./-1nilez17Dg.wav. --help" in done.stderr
+        ) == hint

@@ -80,15 +80,15 @@ def test_the_surest_of_each_kind_with_their_files(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(predicted, "_BATCH_BYTES", 50)  # Two of 24 and 12 bytes do not fit.
     monkeypatch.setattr(surest, "MOST", 3)
     said = [
-        ["Bell · >99.9%", "is Cat, meow", "file0.wav"],
+        ["Bell · >99.9%", "is Cat, meow", "example 0, file0.wav"],
         # Of example 2 by far; two are of bells now, and of example 1 only a dog is said wrongly.
-        ["Bell · >99.9%", "is nothing", "file2.wav"],
-        ["Dog <x> · 88.1%", "is Bell, Cat, meow", "file3.wav"],
+        ["Bell · >99.9%", "is nothing", "example 2, file2.wav"],
+        ["Dog <x> · 88.1%", "is Bell, Cat, meow", "example 3, file3.wav"],
     ]
     missed = [
-        ["Cat, meow · <0.1%", "is Cat, meow", "file0.wav"],
-        ["Cat, meow · <0.1%", "is Cat, meow, Dog <x>", "file4.wav"],
-        ["Bell · <0.1%", "is Bell, Cat, meow", "file3.wav"],
+        ["Cat, meow · <0.1%", "is Cat, meow", "example 0, file0.wav"],
+        ["Cat, meow · <0.1%", "is Cat, meow, Dog <x>", "example 4, file4.wav"],
+        ["Bell · <0.1%", "is Bell, Cat, meow", "example 3, file3.wav"],
     ]
     assert _cards(_Sounds()) == said + missed
     page = parse(surest.render(_context(_Sounds())).body)

@@ -83,7 +83,7 @@ def _card(
             "div", element("span", names[which], style_class="said"), f" · {_share(scores[which])}"
         ),
         element("div", "is ", element("span", are, style_class="is")),
-        element("div", _file(place) or f"example {index:,}"),
+        element("div", f"example {index:,}" + f", {_file(place)}" * bool(place)),
     ]
     if isinstance(data, ShowsPictures):
         image = data.picture(context.model.example(index))
