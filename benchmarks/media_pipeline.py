@@ -35,7 +35,8 @@ from perceiver_jax.config import load_experiment
 from perceiver_jax.data.audioset.audioset import num_frames, read_frames
 from perceiver_jax.data.audioset.clip_times import random_clip
 from perceiver_jax.data.audioset.config import AudiosetConfig, length_of
-from perceiver_jax.data.audioset.decode import read_recording, to_jpeg
+from perceiver_jax.data.audioset.decode import read_recording
+from perceiver_jax.data.audioset.jpeg import to_jpeg
 from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.data.audioset.mel import MelSpectrogram
 from perceiver_jax.data.media.excerpts import first_times, frames_from, sound_from

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from perceiver_jax.data.audioset.decode import SHORTER_SIDE
+from perceiver_jax.data.audioset.jpeg import SHORTER_SIDE
 from perceiver_jax.data.audioset.records import Fingerprint, fingerprint, ids_file, to_example
 from perceiver_jax.data.source import decoding
 from perceiver_jax.data.splits import HoldOut, check_split

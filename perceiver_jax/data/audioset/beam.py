@@ -24,10 +24,14 @@ from pathlib import Path
 from absl import flags
 
 from perceiver_jax.data.audioset import prepare
-from perceiver_jax.data.audioset.convert import DONE_PATTERN, LEFT_OUT
+from perceiver_jax.data.audioset.convert import DONE_PATTERN
 from perceiver_jax.data.audioset.decode import Store
+from perceiver_jax.data.audioset.described import LEFT_OUT
+from perceiver_jax.data.audioset.jpeg import DEFAULT, Jpeg
+from perceiver_jax.data.audioset.planning import plan
 from perceiver_jax.data.audioset.records import VERSION
-from perceiver_jax.data.conversion.command import check_arguments, show_left_out
+from perceiver_jax.data.audioset.told import show_left_out, show_remarks
+from perceiver_jax.data.conversion.command import check_arguments
 from perceiver_jax.data.conversion.parts import alone, has_parts, written
 from perceiver_jax.data.stored import remove_unfinished
 from perceiver_jax.errors import DataError, require, run_main
@@ -44,13 +48,15 @@ def prepare_by_beam(
     *,
     name: str = "audioset",
     store: Store = "jpeg",
+    jpeg: Jpeg = DEFAULT,
     options: Sequence[str] = (),
     report: Callable[[str], None] = print,
 ) -> prepare.Prepared:
     """Makes a set in a Beam pipeline, and leaves a finished one as it is.
 
     Args:
-      segments, eval_segments, classes, clips, data_dir, name, store, report: as of
+      segments, eval_segments, classes, clips, data_dir, name, store, jpeg, report: as
+        of
         `perceiver_jax.data.audioset.prepare.prepare`.
       options: Beam's own, as on its command line.
 
@@ -70,8 +76,16 @@ def prepare_by_beam(
         )
     from perceiver_jax.data.audioset import builder
 
-    conversion = prepare.plan(
-        segments, eval_segments, classes, clips, data_dir, name=name, store=store, report=report
+    conversion = plan(
+        segments,
+        eval_segments,
+        classes,
+        clips,
+        data_dir,
+        name=name,
+        store=store,
+        jpeg=jpeg,
+        report=report,
     )
     root = Path(data_dir).expanduser()
     folder = root / name / VERSION
@@ -105,19 +119,9 @@ def _check_new(folder: Path) -> None:
 def main(argv: Sequence[str]) -> None:
     """Makes the set that the flags describe, and says what there is."""
     check_arguments(argv, *prepare.REQUIRED)
-    done = prepare_by_beam(
-        _FLAGS.segments,
-        _FLAGS.eval_segments,
-        _FLAGS.classes,
-        _FLAGS.clips,
-        _FLAGS.data_dir,
-        name=_FLAGS.name,
-        store=_FLAGS.store,
-        options=_FLAGS.beam_options,
-        report=lambda line: print(line, flush=True),
-    )
-    show_left_out(done.left_out, done.folder / LEFT_OUT)
-    prepare.show_remarks(done.remarks)
+    done = prepare_by_beam(**prepare.given(), options=_FLAGS.beam_options)
+    show_left_out(done.left_out, done.folder)
+    show_remarks(done.remarks)
     prepare.show_set(done, _FLAGS.data_dir, _FLAGS.name)
 
 

@@ -15,10 +15,13 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import hashing
 
-from perceiver_jax.data.audioset.clips import Clip
-from perceiver_jax.data.audioset.convert import Conversion, Outcome, describe_set
+from perceiver_jax.data.audioset.clip_names import Clip
+from perceiver_jax.data.audioset.convert import Conversion
 from perceiver_jax.data.audioset.decode import Store
+from perceiver_jax.data.audioset.described import Outcome, describe_set
+from perceiver_jax.data.audioset.jpeg import Jpeg
 from perceiver_jax.data.audioset.records import SPLITS, VERSION, features, to_record
+from perceiver_jax.data.audioset.reuse import made_of
 from perceiver_jax.data.audioset.shards import read_clip
 from perceiver_jax.data.conversion.parts import LeftOut
 from perceiver_jax.data.source import CorruptExample
@@ -66,7 +69,10 @@ class RecordingsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             if not clips:
                 continue
             decode = functools.partial(
-                _decode, root=self._conversion.root, store=self._conversion.store
+                _decode,
+                root=self._conversion.root,
+                store=self._conversion.store,
+                jpeg=self._conversion.jpeg,
             )
             outputs = (
                 pipeline
@@ -104,17 +110,17 @@ def write(conversion: Conversion, data_dir: str, options: list[str]) -> None:
     describe_set(conversion, _outcome(conversion), Path(builder.data_dir))
 
 
-def _decode(clip: Clip, root: str, store: Store) -> Iterator[Any]:
+def _decode(clip: Clip, root: str, store: Store, jpeg: Jpeg) -> Iterator[Any]:
     """An example, unless the clip cannot be read, and a line on what became of it."""
     import apache_beam as beam
 
     told: dict[str, Any] = {"key": clip.segment.key, "id": clip.segment.id, "path": clip.path}
     try:
-        recording = read_clip(clip, root, store)
+        recording = read_clip(clip, root, store, jpeg)
     except CorruptExample as error:
         told["left_out"] = str(error)
     else:
-        told["remarks"] = recording.remarks
+        told["remarks"], told["made_of"] = recording.remarks, made_of(clip, root)
         yield clip.segment.key, to_record(clip.segment, clip.path, recording)
     yield beam.pvalue.TaggedOutput(_TOLD, json.dumps(told))
 
@@ -122,6 +128,7 @@ def _decode(clip: Clip, root: str, store: Store) -> Iterator[Any]:
 def _outcome(conversion: Conversion) -> Outcome:
     """Collects what became of the clips, in the order in which TFDS stores them."""
     ids: dict[str, list[str]] = {}
+    sources: dict[str, list[str]] = {}
     left_out, remarks = list(conversion.missing), []
     for split in SPLITS:
         hasher = hashing.Hasher(split)
@@ -132,8 +139,9 @@ def _outcome(conversion: Conversion) -> Outcome:
         ]
         told.sort(key=lambda each: hasher.hash_key(each["key"]))
         ids[split] = [each["id"] for each in told if "left_out" not in each]
+        sources[split] = [each["made_of"] for each in told if "left_out" not in each]
         for each in told:
             if "left_out" in each:
                 left_out.append(LeftOut(each["path"], split, each["left_out"]))
             remarks += [LeftOut(each["path"], split, what) for what in each.get("remarks", ())]
-    return Outcome(ids, {}, tuple(left_out), tuple(remarks))
+    return Outcome(ids, sources, {}, tuple(left_out), tuple(remarks))

@@ -1,43 +1,24 @@
-"""Which file of a folder has which segment, whatever the files are called.
-
-Names contain the recording's id: --4gqARaEJE.mp4, Y--4gqARaEJE.wav, video/--4gqARaEJE_30_40.mkv.
-No other letter or digit touches it but that Y. A number after the id, seconds or milliseconds, is
-the time in the recording that the file starts with. Ids that are not YouTube's are the whole name
-of the file.
-"""
+"""Which file of a folder has which segment, whatever the files are called."""
 
 import dataclasses
 import os
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
+from perceiver_jax.data.audioset.clip_names import Clip, Named, read_name
 from perceiver_jax.data.audioset.labels import Segment
+from perceiver_jax.data.media.files import SUFFIXES
 from perceiver_jax.errors import DataError
 
-# In the order in which they are taken, if there are several of a segment: those with frames first.
-SUFFIXES = (
-    *("mp4", "mkv", "webm", "mov", "avi"),
-    *("flac", "wav", "m4a", "ogg", "opus", "mp3"),
-)
-_YOUTUBE = 11  # Characters of an id.
-# A time after an id: "_30", "_30.000", "_30000", "-30.000_40.000", "_30.0,40.0"
-_TIME = re.compile(r"[_ -](\d+(?:\.\d+)?)(?:[_ ,-](\d+(?:\.\d+)?))?(?![A-Za-z\d])")
-# An id wherever it begins in a name, unless another letter or digit touches it: "man-speech1" is in
-# neither "woman-speech1" nor "man-speech12". A Y may stand before it.
-_OTHER = "[A-Za-z0-9]"
-_ID = re.compile(
-    rf"(?:(?<!{_OTHER})|(?<!{_OTHER}Y)(?<=Y))(?=([A-Za-z0-9_-]{{{_YOUTUBE}}})(?!{_OTHER}))"
-)
+_NONE = "there is no clip of it"
 
 
-@dataclasses.dataclass(frozen=True)
-class Clip:
-    """A segment, and the file that has it."""
+class Unused(NamedTuple):
+    """A file that nothing is taken of, and why."""
 
-    segment: Segment
     path: str  # In the folder.
-    cut: bool  # The name says that the file is of this segment only.
+    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,17 +26,19 @@ class Found:
     """What a folder has of some segments."""
 
     clips: tuple[Clip, ...]  # In the order of the segments.
-    missing: tuple[Segment, ...]  # There is no file of these.
-    unused: int  # Files of sound or video that belong to no segment, or to one that has another.
+    missing: tuple[Segment, ...]  # There is no file of these,
+    reasons: Mapping[str, str]  # and why, by the keys of the segments.
+    unused: tuple[Unused, ...]  # Of sound or video, or of a missing segment by their names.
 
 
 def find_clips(folder: str, segments: Sequence[Segment]) -> Found:
     """Looks for the files of segments in a folder, and in folders inside it.
 
-    A file whose name has a time belongs to the segment that starts then. One without a time may
-    have any segment of its recording: whether it is the segment or the whole recording is seen when
-    it is read. Of several files of a segment one is taken: by suffix, those with video first; then
-    rather one whose name is just the id, then one with a time.
+    A file whose name has a time belongs to the segment that starts then, or, if it has a second
+    one, to those that lie between; one without may have any segment of its recording: whether it is
+    the segment or the whole recording is seen when it is read. Of several files of a segment one is
+    taken: by suffix, those with video first; then rather one whose name is just the id, then one
+    with a time. Those that begin when it does are at hand if it has no sound, or no video.
 
     Raises:
       DataError: the folder is missing, or has no files of sound or video.
@@ -63,25 +46,47 @@ def find_clips(folder: str, segments: Sequence[Segment]) -> Found:
     root = os.path.expanduser(folder)
     if not os.path.isdir(root):
         raise DataError(f"there is no folder {folder}; name the one with the clips.")
-    by_id: dict[str, list[Segment]] = defaultdict(list)
+    by_id: dict[str, list[Segment]] = {}
     for segment in segments:
-        by_id[segment.id].append(segment)
-    candidates: dict[str, tuple[tuple[int, int, str], Clip]] = {}
-    count = 0
-    for path in media_files(root):
-        count += 1
-        for clip in _clips_of(path, by_id):
-            exact = os.path.splitext(os.path.basename(path))[0] == clip.segment.id
-            likeness = 0 if exact else 1 if clip.cut else 2
-            rank = (SUFFIXES.index(_suffix(path)), likeness, path)
-            best = candidates.get(clip.segment.key)
-            if best is None or rank < best[0]:
-                candidates[clip.segment.key] = rank, clip
-    if not count:
+        by_id.setdefault(segment.id, []).append(segment)
+    candidates: dict[str, list[Clip]] = defaultdict(list)
+    unused: list[Unused] = []
+    fitting: list[str] = []  # Files that a segment may be taken of.
+    unread: list[tuple[str, Named]] = []  # Files that are neither sound nor video by their names.
+    reasons: dict[str, str] = {}
+    for path in _files(root):
+        named = read_name(path, by_id)
+        if _suffix(path) not in SUFFIXES:
+            if named.segments:
+                unread.append((path, named))
+        elif named.clips:
+            fitting.append(path)
+            for clip in named.clips:
+                candidates[clip.segment.key].append(clip)
+        elif named.segments:
+            unused.append(Unused(path, _of_another_time(named)))
+            reasons.update(
+                {each.key: f"only a file of {named.time}: {path}" for each in named.segments}
+            )
+        else:
+            unused.append(Unused(path, "its name has no id that is in the lists"))
+    if not fitting and not unused:
         raise DataError(f"{folder} has no files of sound or video: {', '.join(SUFFIXES)}.")
-    clips = tuple(candidates[segment.key][1] for segment in segments if segment.key in candidates)
+    for path, named in unread:
+        if not any(each.key in candidates for each in named.segments):
+            reason = "it is neither sound nor video by its name"
+            unused.append(Unused(path, reason))
+            for each in named.segments:
+                reasons.setdefault(each.key, f"only a file that is not read: {path}")
+    clips = tuple(_best(candidates[each.key]) for each in segments if each.key in candidates)
     missing = tuple(segment for segment in segments if segment.key not in candidates)
-    return Found(clips, missing, count - len({clip.path for clip in clips}))
+    unused.extend(_spare(fitting, clips, candidates))
+    return Found(
+        clips,
+        missing,
+        {each.key: reasons.get(each.key, _NONE) for each in missing},
+        tuple(unused),
+    )
 
 
 def media_files(root: str) -> Iterator[str]:
@@ -89,6 +94,10 @@ def media_files(root: str) -> Iterator[str]:
 
     Links are followed, and each folder is looked into once.
     """
+    return (path for path in _files(root) if _suffix(path) in SUFFIXES)
+
+
+def _files(root: str) -> Iterator[str]:
     seen = set()
     for place, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(place)
@@ -96,35 +105,48 @@ def media_files(root: str) -> Iterator[str]:
             folders.clear()
             continue
         seen.add(real)
+        inside = os.path.relpath(place, root)
         folders[:] = sorted(each for each in folders if not each.startswith("."))
         for name in sorted(names):
-            if not name.startswith(".") and _suffix(name) in SUFFIXES:
-                yield os.path.relpath(os.path.join(place, name), root)
+            if not name.startswith("."):
+                yield os.path.normpath(os.path.join(inside, name))
 
 
-def _clips_of(path: str, by_id: dict[str, list[Segment]]) -> Iterable[Clip]:
-    """The segments that a file may have."""
-    stem = os.path.splitext(os.path.basename(path))[0]
-    for id_, rest in _ids_in(stem, by_id):
-        segments = by_id[id_]
-        time = _TIME.match(rest)
-        if time is None:
-            return [Clip(segment, path, cut=False) for segment in segments]
-        starts = (float(time[1]), float(time[1]) / 1000)
-        timed = [segment for segment in segments if segment.start in starts]
-        if not timed:  # Names are often cut to whole seconds.
-            timed = [segment for segment in segments if int(segment.start) in starts]
-        return [Clip(segment, path, cut=True) for segment in timed]
-    return []
+def _best(clips: Sequence[Clip]) -> Clip:
+    """The clip that is taken of those of a segment, with the others that begin when it does."""
+
+    def rank(clip: Clip) -> tuple[int, int, str]:
+        exact = os.path.splitext(os.path.basename(clip.path))[0] == clip.segment.id
+        likeness = 0 if exact else 1 if clip.cut else 2
+        return SUFFIXES.index(_suffix(clip.path)), likeness, clip.path
+
+    if len(clips) == 1:
+        return clips[0]
+    first, *rest = sorted(clips, key=rank)
+    same = [each.path for each in rest if (each.cut, each.skip) == (first.cut, first.skip)]
+    return dataclasses.replace(first, others=tuple(same))
 
 
-def _ids_in(stem: str, by_id: dict[str, list[Segment]]) -> Iterator[tuple[str, str]]:
-    """Ids that a name has, with what follows them: the whole name first, then from the left."""
-    if stem in by_id:
-        yield stem, ""
-    for found in _ID.finditer(stem):
-        if found[1] in by_id:
-            yield found[1], stem[found.end(1) :]
+def _spare(
+    paths: Sequence[str], clips: Sequence[Clip], candidates: Mapping[str, Sequence[Clip]]
+) -> Iterator[Unused]:
+    """The files that come after another one of each of their segments."""
+    first = {clip.path for clip in clips}
+    before: dict[str, str] = {}
+    for clip in clips:
+        helps = set(clip.others)
+        for each in candidates[clip.segment.key]:
+            what = f"of its segment {clip.path} comes first"
+            if each.path in helps:
+                what += ", and this one only for what that lacks"
+            before.setdefault(each.path, what)
+    return (Unused(path, before[path]) for path in paths if path not in first)
+
+
+def _of_another_time(named: Named) -> str:
+    starts = " and ".join(f"{each.start:g}" for each in named.segments)
+    what = "segment begins" if len(named.segments) == 1 else "segments begin"
+    return f"it is of {named.time} by its name, and the {what} at {starts}"
 
 
 def _suffix(name: str) -> str:

@@ -15,26 +15,28 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from perceiver_jax.atomic import replacing
-from perceiver_jax.data.audioset.clips import Clip
+from perceiver_jax.data.audioset.clip_names import Clip
+from perceiver_jax.data.audioset.clips import Unused
 from perceiver_jax.data.audioset.decode import Store
+from perceiver_jax.data.audioset.described import Outcome, describe_set, write_text
+from perceiver_jax.data.audioset.jpeg import DEFAULT, Jpeg
 from perceiver_jax.data.audioset.labels import Classes, Segment
 from perceiver_jax.data.audioset.records import (
     SPLITS,
     VERSION,
     features,
-    fingerprint,
-    ids_file,
 )
+from perceiver_jax.data.audioset.reuse import Copy, OtherSet, find_copies
 from perceiver_jax.data.audioset.shards import write_shard
 from perceiver_jax.data.conversion.parts import LOCK, LeftOut, PartedConversion, digest
 from perceiver_jax.data.stored import FORMAT, as_text
 from perceiver_jax.errors import DataError
 
-LEFT_OUT = "left_out.json"
 _WORK = "work"  # The folder, beside the shards, of what is needed until the set is whole.
 DONE_PATTERN = f"{_WORK}/done-*.json"  # One for each part that is converted.
 _MOST_SHARDS = 1024  # Of a split: a reader keeps each that it has read from open.
 _LEAST_CLIPS = 32  # Of a shard: half a minute's work, about 100 MB.
+PART = f"part (of {_LEAST_CLIPS} clips, or more in large sets)"  # What is kept; for messages.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +60,17 @@ class Conversion(PartedConversion):
     store: Store
     folder: Path  # Of the shards, until the set is whole.
     missing: tuple[LeftOut, ...] = ()  # Segments without a clip.
+    unused: tuple[Unused, ...] = ()  # Files that are of none.
+    jpeg: Jpeg = DEFAULT  # Of stored pictures.
+    reuse: str | None = None  # The folder of another set that may have some of the recordings.
 
     version: ClassVar[str] = VERSION
     part_pattern: ClassVar[str] = f"{_WORK}/*.json"
-    told: ClassVar[Mapping[str, str]] = {"store": "with --store={}"}
+    told: ClassVar[Mapping[str, str]] = {
+        "store": "with --store={}",
+        "frame_size": "with --frame_size={}",
+        "quality": "with --quality={}",
+    }
 
     @functools.cached_property
     def ordered(self) -> Sequence[tuple[str, Clip]]:
@@ -95,14 +104,19 @@ class Conversion(PartedConversion):
 
     @functools.cached_property
     def _provenance(self) -> dict[str, Any]:
-        clips = (f"{split} {clip.path} {clip.cut} {clip.segment}" for split, clip in self.ordered)
+        clips = (f"{split} {clip}" for split, clip in self.ordered)
         listed = (f"{each.split} {each.name}" for each in self.missing)
         return {
             "clips": digest(*clips),
             "missing": digest(*listed),
             "classes": digest(*self.classes.mids, *self.classes.names),
-            "store": self.store,
+            **self._made(),
         }
+
+    def _made(self) -> dict[str, Any]:
+        """How recordings are made of files."""
+        pictures = {"frame_size": self.jpeg.shorter_side, "quality": self.jpeg.quality}
+        return {"store": self.store, **(pictures if self.store == "jpeg" else {})}
 
     def items(self, part: int) -> range:
         return range(self.parts[part].first, self.parts[part].stop)
@@ -120,11 +134,31 @@ class Conversion(PartedConversion):
             with replacing(self._listed(part)) as path:
                 path.write_text(json.dumps(clips), encoding="utf-8")
 
+    def look_for_copies(self) -> int:
+        """Notes which recordings of the parts that are to be made are in the set to reuse.
+
+        Returns:
+          How many.
+
+        Raises:
+          DataError: see `find_copies`.
+        """
+        if self.reuse is None:
+            return 0
+        items = self.missing_items()
+        clips = [self.ordered[item][1] for item in items]
+        copies = find_copies(Path(self.reuse), clips, self.root, self._made())
+        noted = {items[number]: dataclasses.asdict(copy) for number, copy in copies.items()}
+        for part in self.missing_parts():
+            of_part = [noted.get(item) for item in self.items(part)]
+            write_text(self._copies(part), json.dumps(of_part))
+        return len(copies)
+
     def give_up(self, item: int, reason: str) -> bool:
         """Notes that a clip is to be left out; False if that has been of no use."""
         if self._given_up(item).exists():
             return False
-        _write(self._given_up(item), json.dumps(f"{self.describe(item)!r} {reason}"))
+        write_text(self._given_up(item), json.dumps(f"{self.describe(item)!r} {reason}"))
         return True
 
     def do(self, part: int, done: Callable[[int], None]) -> None:
@@ -134,6 +168,10 @@ class Conversion(PartedConversion):
             for number, item in enumerate(self.items(part))
             if self._given_up(item).exists()
         }
+        copies: dict[int, Copy] = {}
+        if self.reuse is not None:
+            noted = json.loads(self._copies(part).read_text("utf-8"))
+            copies = {number: Copy(**each) for number, each in enumerate(noted) if each}
         write_shard(
             self._shard(part),
             self._done(part),
@@ -141,22 +179,41 @@ class Conversion(PartedConversion):
             root=self.root,
             class_names=self.classes.names,
             store=self.store,
+            jpeg=self.jpeg,
             given_up=given_up,
+            copies=copies,
+            other=None if self.reuse is None else OtherSet(self.reuse),
             done=lambda number: done(self.parts[part].first + number),
         )
 
-    def outcome(self) -> "Outcome":
+    def outcome(self) -> Outcome:
         """Returns what became of the clips; all parts must be there."""
         ids: dict[str, list[str]] = {split: [] for split in SPLITS}
+        made_of: dict[str, list[str]] = {split: [] for split in SPLITS}
         left_out, remarks = list(self.missing), []
         lengths: dict[str, list[tuple[int, int]]] = {split: [] for split in SPLITS}
         for number, part in enumerate(self.parts):
             found = json.loads(self._done(number).read_text("utf-8"))
             ids[part.split] += found["ids"]
+            made_of[part.split] += found["made_of"]
             lengths[part.split].append((len(found["ids"]), found["bytes"]))
             left_out += [LeftOut(name, part.split, why) for name, why in found["left_out"]]
             remarks += [LeftOut(name, part.split, what) for name, what in found["remarks"]]
-        return Outcome(ids, lengths, tuple(left_out), tuple(remarks))
+        return Outcome(ids, made_of, lengths, tuple(left_out), tuple(remarks))
+
+    def written_so_far(self) -> tuple[int, int]:
+        """How many clips the parts have that are there, and how many bytes, packed as they are."""
+        clips = total = 0
+        for part in range(self.num_parts):
+            if self.is_done(part):
+                clips += len(self.items(part))
+                total += self._shard(part).stat().st_size
+        return clips, total
+
+    def sweep(self) -> None:
+        """Takes away what processes left half-written that were killed; none may be at it."""
+        for left in self.folder.glob(".*.partial*"):
+            left.unlink()
 
     def finish(self, place: Path) -> None:
         """Makes the folder of the shards the set.
@@ -173,15 +230,14 @@ class Conversion(PartedConversion):
                 lost = [each for each in outcome.left_out if each.split == split]
                 reasons = "".join(f"\n    {as_text(each.name)}: {each.reason}" for each in lost[:5])
                 raise DataError(f"None of the clips to {split} on could be converted:{reasons}")
-        for left in self.folder.glob(".*.partial*"):  # By processes that were killed.
-            left.unlink()
+        self.sweep()
         self._describe(outcome)
         describe_set(self, outcome, self.folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         self.folder.rename(place)
         tidy(place)
 
-    def _describe(self, outcome: "Outcome") -> None:
+    def _describe(self, outcome: Outcome) -> None:
         """Writes what TFDS needs to know to read the shards."""
         import tensorflow_datasets as tfds
 
@@ -216,6 +272,9 @@ class Conversion(PartedConversion):
     def _listed(self, part: int) -> Path:
         return self.folder / _WORK / f"clips-{part:05d}.json"
 
+    def _copies(self, part: int) -> Path:
+        return self.folder / _WORK / f"copies-{part:05d}.json"
+
     def _done(self, part: int) -> Path:
         return self.folder / _WORK / f"done-{part:05d}.json"
 
@@ -225,38 +284,7 @@ class Conversion(PartedConversion):
     def __getstate__(self) -> dict[str, Any]:
         """Goes to the processes that convert, with the parts and without the clips."""
         state = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {**state, "clips": {}, "missing": (), "parts": self.parts}
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What became of a set's clips."""
-
-    ids: Mapping[str, list[str]]  # Of the recordings, by split, in the stored order.
-    lengths: Mapping[str, list[tuple[int, int]]]  # Of each shard: recordings, bytes.
-    left_out: tuple[LeftOut, ...]
-    remarks: tuple[LeftOut, ...]  # On recordings that are in the set and are odd.
-
-
-def describe_set(conversion: Conversion, outcome: Outcome, folder: Path) -> None:
-    """Writes what belongs to a set beside TFDS's own description, into the folder of its shards.
-
-    That is: the ids of its recordings, what was left out, and what the set is made of.
-    """
-    metadata = conversion.provenance()
-    for split, ids in outcome.ids.items():
-        if ids:
-            _write(folder / ids_file(split), "".join(f"{each}\n" for each in ids))
-            metadata[split] = dataclasses.asdict(fingerprint(ids))
-    listed = {
-        "left_out": [dataclasses.asdict(each) for each in outcome.left_out],
-        "remarks": [
-            {"name": each.name, "split": each.split, "remark": each.reason}
-            for each in outcome.remarks
-        ],
-    }
-    _write(folder / "metadata.json", json.dumps(metadata, indent=1))
-    _write(folder / LEFT_OUT, json.dumps(listed, indent=1))
+        return {**state, "clips": {}, "missing": (), "unused": (), "parts": self.parts}
 
 
 def tidy(place: Path) -> None:
@@ -266,20 +294,12 @@ def tidy(place: Path) -> None:
         (place / name).unlink(missing_ok=True)
 
 
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
 def _shuffled(segment: Segment) -> bytes:
     """The place of a segment among others: random, and the same whoever computes it."""
     return hashlib.blake2b(segment.key.encode(), digest_size=16).digest()
 
 
 def _to_clip(stored: dict[str, Any]) -> Clip:
-    segment = stored["segment"]
-    return Clip(
-        Segment(segment["id"], segment["start"], segment["end"], tuple(segment["labels"])),
-        stored["path"],
-        stored["cut"],
-    )
+    segment = {**stored["segment"], "labels": tuple(stored["segment"]["labels"])}
+    others = tuple(stored["others"])
+    return Clip(**{**stored, "segment": Segment(**segment), "others": others})

@@ -1,26 +1,20 @@
 """A clip's file as a recording: sound and frames on one clock, ready to be stored."""
 
 import dataclasses
-import functools
-import io
 import itertools
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from perceiver_jax.data.audioset.jpeg import DEFAULT, Jpeg, to_jpeg
 from perceiver_jax.data.audioset.labels import Segment
+from perceiver_jax.data.audioset.sources import Source, choose
 from perceiver_jax.data.media.encoded import EncodedVideo, cut_video
-from perceiver_jax.data.media.excerpts import Open, first_times, frames_from, sound_from
-from perceiver_jax.data.media.files import open_media, seconds_of, start_of
-from perceiver_jax.data.media.frames import (
-    FRAME_RATE,
-    pixel_shape,
-    upright,
-    video_streams,
-    within,
-)
+from perceiver_jax.data.media.excerpts import first_times, frames_from, sound_from
+from perceiver_jax.data.media.frames import FRAME_RATE, pixel_shape, video_streams
 from perceiver_jax.data.media.sound import SAMPLE_RATE
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import DataError, require
@@ -30,13 +24,13 @@ if TYPE_CHECKING:
 
 Store = Literal["jpeg", "video", "none"]
 
-# A file that is longer than its segment by more than this (s) may be the whole recording. Tools cut
-# where they can, and so leave somewhat more.
+# A file as long as its segment but for this (s) is the segment. Tools cut where they can, and so
+# leave somewhat more.
 _SLACK = 2
+# Of a recording that ends within its segment, so much (s) must be in it; or half of a shorter one.
+_LEAST = 1
 _SHORT = 0.1  # Seconds that a recording, or one of its streams, may end early without a remark.
 _SILENT = 2  # The largest sample, of 32,767, of silence: encoders leave that much of it.
-SHORTER_SIDE = 256  # Of pictures, in pixels; the model reads random parts of 224 x 224.
-QUALITY = 90  # Of JPEG, 1 to 95.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,23 +57,35 @@ class Recording:
 
 
 def read_recording(
-    path: Path | str, segment: Segment, *, cut: bool = False, store: Store = "jpeg"
+    path: Path | str,
+    segment: Segment,
+    *,
+    cut: bool = False,
+    skip: float = 0.0,
+    others: Sequence[Path | str] = (),
+    store: Store = "jpeg",
+    jpeg: Jpeg = DEFAULT,
 ) -> Recording:
     """Decodes a segment from its file, or from one of the whole recording.
 
-    A file that is more than 2 s longer than the segment, and long enough to have its beginning, is
-    taken for the whole recording: the part from segment.start to segment.end is read. Any other is
-    taken for the segment itself, with a remark where it is that much longer; what it has beyond the
-    segment's length is left out. Its clock starts with the first of its streams; until a later one
-    begins, there is silence, or the first frame.
+    A file that is as long as the segment, give or take 2 s, and not rather as long as the recording
+    until its end, is taken for the segment itself; what it has beyond that is left out. Any other
+    is taken for the whole recording, from which the part from segment.start to segment.end is read;
+    if it ends before that begins, or within the first second, it is refused, since it may be of
+    anything. The clock of a segment starts with the first of its streams; until a later one begins,
+    there is silence, or the first frame.
 
     Args:
       path: the file.
       segment: which part it is of a recording.
-      cut: the file is known to be the segment.
+      cut: the file is known to begin with the segment, however long it is,
+      skip: or so many seconds before.
+      others: files that have the same. If `path` lacks sound or video, one that has both is read
+        in its place; if there is none, sound and video of two that are equally long.
       store: "jpeg" decodes frames at 25 a second and stores each as a picture with a shorter side
-        of 256 at most; "video" keeps the video as it was encoded, which is decoded all the same, so
-        that damage is noticed now; "none" leaves frames out.
+        of 256 at most, unless `jpeg` says otherwise; "video" keeps the video as it was encoded,
+        which is decoded all the same, so that damage is noticed now; "none" leaves frames out.
+      jpeg: what the pictures are to be like.
 
     Raises:
       CorruptExample: it is missing or damaged, or has neither sound nor frames at that place; says
@@ -89,7 +95,8 @@ def read_recording(
     require("av", purpose="Reading recordings")
     require("PIL", purpose="Storing frames", pip_name="pillow")
     try:
-        return _read(path, segment, cut, store)
+        sources = choose([path, *others], video=store != "none")
+        return _read(sources, segment, cut, skip, store, jpeg)
     except CorruptExample:
         raise
     except DataError as error:
@@ -101,45 +108,76 @@ def read_recording(
         ) from error
 
 
-def _read(path: Path | str, segment: Segment, cut: bool, store: Store) -> Recording:
-    open_file = functools.partial(open_media, path, "sound or video")
-    remarks: list[str] = []
-    with open_file() as file:
-        has_video, has_audio = bool(video_streams(file)), bool(file.streams.audio)
-        origin = start_of(file) + Fraction(segment.start)
-        # Of a segment at the beginning it does not matter.
-        seconds = seconds_of(file, path) if segment.start > 0 and not cut else Fraction(0)
-        is_longer = seconds > segment.seconds + _SLACK
-        whole = is_longer and seconds > segment.start
-    if not whole:
-        times = [time for time in first_times(open_file, path) if time is not None]
-        if not times:
-            raise CorruptExample(f"{str(path)!r} has neither sound nor frames.")
-        origin = min(times)
-    if is_longer and not whole:
-        remarks.append(
-            f"taken from its beginning: with {float(seconds):.1f} s it is too long for the "
-            "segment, and too short for the whole recording"
-        )
+def _read(
+    sources: Sequence[Source],
+    segment: Segment,
+    cut: bool,
+    skip: float,
+    store: Store,
+    jpeg: Jpeg,
+) -> Recording:
+    first = sources[0]
+    sounding = next((each for each in sources if each.has_audio), None)
+    seen = next((each for each in sources if each.has_video), None)
+    origin, whole = _origin(sources, segment, cut, skip)
     audio = frames = video = None
-    if has_audio:
-        found = sound_from(open_file, path, origin, round(segment.seconds * SAMPLE_RATE))
+    if sounding is not None:
+        count = round(segment.seconds * SAMPLE_RATE)
+        found = sound_from(sounding.open, sounding.path, origin, count)
         audio = found if len(found) else None
-    if has_video and store != "none":
-        frames, video = _pictures(open_file, path, segment, origin, store)
+    if seen is not None and store != "none":
+        frames, video = _pictures(seen, segment, origin, store, jpeg)
     if audio is None and not frames and video is None:
+        if seen is not None and store == "none":
+            raise CorruptExample(f"{str(first.path)!r} has no sound, and frames are not wanted.")
         raise CorruptExample(
-            f"{str(path)!r} has neither sound nor frames"
+            f"{str(first.path)!r} has neither sound nor frames"
             + (f" from second {segment.start:g} on." if whole else ".")
         )
+    remarks = [each.remark for each in sources if each.remark]
     if audio is None:
-        remarks.append("its sound has no samples" if has_audio else "no sound")
+        remarks.append("its sound has no samples" if sounding is not None else "no sound")
     elif int(np.abs(audio.astype(np.int32)).max()) <= _SILENT:
         remarks.append("silent")
     if not frames and video is None and store != "none":
-        remarks.append("its video has no frames" if has_video else "no video")
+        remarks.append("its video has no frames" if seen is not None else "no video")
     recording = Recording(audio, frames or None, video, tuple(remarks))
     return dataclasses.replace(recording, remarks=(*remarks, *_lengths(recording, segment)))
+
+
+def _origin(
+    sources: Sequence[Source], segment: Segment, cut: bool, skip: float
+) -> tuple[Fraction, bool]:
+    """When the segment begins, by the files' clock, and whether they are of more than it.
+
+    Raises:
+      CorruptExample: they are not of the segment, or have nothing at all.
+    """
+    path = sources[0].path
+    begins = skip if cut else segment.start  # Seconds of the file, if it is of more.
+    whole = begins > 0  # Of a segment at the beginning it does not matter.
+    if whole:
+        seconds = sources[0].seconds()
+        if not cut:
+            beyond = abs(seconds - segment.seconds)
+            whole = beyond > _SLACK or beyond > abs(seconds - segment.end)
+        if whole and seconds < begins + min(_LEAST, segment.seconds / 2):
+            # A file that says when it begins is told of by the recording's time.
+            ends = seconds + (segment.start - skip if cut else 0)
+            least = "a second" if segment.seconds >= 2 * _LEAST else "half of its length"
+            raise CorruptExample(
+                f"{str(path)!r} ends at {ends:.1f} s, "
+                + ("before" if seconds <= begins else f"less than {least} after")
+                + f" the segment begins ({segment.start:.1f} s)"
+                + ("." if cut else f", and is not as long as it ({segment.seconds:.1f} s).")
+            )
+    if whole:
+        return min(each.start() for each in sources) + Fraction(begins), True
+    times = [time for each in sources for time in first_times(each.open, each.path)]
+    there = [time for time in times if time is not None]
+    if not there:
+        raise CorruptExample(f"{str(path)!r} has neither sound nor frames.")
+    return min(there), False
 
 
 def _lengths(recording: Recording, segment: Segment) -> list[str]:
@@ -158,8 +196,9 @@ def _lengths(recording: Recording, segment: Segment) -> list[str]:
 
 
 def _pictures(
-    open_file: Open, path: object, segment: Segment, origin: Fraction, store: Store
+    source: Source, segment: Segment, origin: Fraction, store: Store, jpeg: Jpeg
 ) -> tuple[tuple[bytes, ...] | None, EncodedVideo | None]:
+    open_file, path = source.open, source.path
     count = round(segment.seconds * FRAME_RATE)
     frames = itertools.islice(frames_from(open_file, path, origin), count)
     if store == "jpeg":
@@ -169,7 +208,7 @@ def _pictures(
         last: av.VideoFrame | None = None
         for frame in frames:
             # A frame that is shown for several ticks is made a picture of once.
-            pictures.append(pictures[-1] if frame is last else to_jpeg(frame, pixel))
+            pictures.append(pictures[-1] if frame is last else to_jpeg(frame, pixel, jpeg))
             last = frame
         return tuple(pictures), None
     found, rotation = 0, 0
@@ -179,20 +218,3 @@ def _pictures(
         return None, None
     data, start = cut_video(open_file, path, origin, origin + Fraction(segment.seconds))
     return None, EncodedVideo(data, start, rotation, found)
-
-
-def to_jpeg(frame: "av.VideoFrame", pixel: Fraction = Fraction(1)) -> bytes:
-    """Makes a JPEG file of a frame, upright, in its true proportions, with a shorter side of 256.
-
-    A smaller frame keeps its size.
-
-    Args:
-      frame: the frame.
-      pixel: the width of one of its pixels by its height.
-    """
-    from PIL import Image
-
-    pixels = upright(frame, within(frame.width * pixel, frame.height, SHORTER_SIDE))
-    written = io.BytesIO()
-    Image.fromarray(pixels).save(written, "JPEG", quality=QUALITY)
-    return written.getvalue()

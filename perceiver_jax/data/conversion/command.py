@@ -52,19 +52,22 @@ def check_name(name: str) -> None:
 
 
 @contextlib.contextmanager
-def making(data_dir: str, name: str | None, part_pattern: str) -> Iterator[None]:
+def making(
+    data_dir: str, name: str | None, part_pattern: str, part: str = "part"
+) -> Iterator[None]:
     """While a set is made, Ctrl-C ends the program at once, and says that nothing is lost.
 
     Args:
       data_dir: where to.
       name: of the set; None: it is not known yet.
       part_pattern: what the names of its parts look like.
+      part: what is kept, and less is not, in words: "part (of 32 clips or more)".
     """
 
     def interrupted(number: int, frame: FrameType | None) -> NoReturn:
         root = Path(data_dir).expanduser()
         _interrupted(
-            any(has_parts(each, part_pattern) for each in root.glob(f"{name or '*'}.parts"))
+            any(has_parts(each, part_pattern) for each in root.glob(f"{name or '*'}.parts")), part
         )
 
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -75,12 +78,12 @@ def making(data_dir: str, name: str | None, part_pattern: str) -> Iterator[None]
         interrupted(signal.SIGINT, None)
 
 
-def _interrupted(kept: bool) -> NoReturn:
-    text = "before anything was converted: the same command begins anew."
+def _interrupted(kept: bool, part: str) -> NoReturn:
+    text = f"No {part} was complete: the same command begins anew."
     if kept:
         text = "What is converted is kept: the same command goes on from there."
     # Not print: it may have been print that was interrupted.
-    os.write(2, f"\nInterrupted{'.' if kept else ''} {text}\n".encode())
+    os.write(2, f"\nInterrupted. {text}\n".encode())
     for process in multiprocessing.active_children():  # Where only this process was told to stop.
         process.kill()
     os._exit(EXIT_INTERRUPTED)

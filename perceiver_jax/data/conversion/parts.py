@@ -116,10 +116,10 @@ class PartedConversion(abc.ABC):
         told = [
             text.format(found.get(key))
             for key, text in named.items()
-            if found.get(key) != expected.get(key) and key in expected
+            if key in found and found[key] != expected.get(key) and key in expected
         ]
         others = any(found.get(key) != value for key, value in expected.items() if key not in named)
-        return " and ".join([*told, *(["of other files"] if others else [])])
+        return " and ".join([*told, *(["of other files"] if others else [])]) or "otherwise"
 
 
 def has_parts(folder: Path, pattern: str) -> bool:

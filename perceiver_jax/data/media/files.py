@@ -11,6 +11,12 @@ from perceiver_jax.errors import DataError, require
 if TYPE_CHECKING:
     import av
 
+# What files of sound and video are called, those with video first. In the order in which they are
+# taken, where there are several of the same.
+VIDEO_SUFFIXES = (
+    *("mp4", "mkv", "webm", "mov", "m4v", "avi", "mpg", "mpeg", "ts", "wmv", "flv", "3gp"),
+)
+SUFFIXES = (*VIDEO_SUFFIXES, "flac", "wav", "m4a", "ogg", "opus", "aac", "mp3")
 # Formats that say where in the file a time is. Others are searched by guessing, which may miss.
 _INDEXED = {"mov", "mp4", "matroska", "webm", "wav", "flac"}
 _MICROSECOND = Fraction(1, 1_000_000)  # What containers count times in.

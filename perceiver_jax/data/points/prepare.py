@@ -5,7 +5,7 @@
 writes DATA/modelnet40: each mesh sampled at 2,048 points on its surface. The source may be a folder
 as well, the resampled or the HDF5 set, ModelNet10, or meshes of one's own (docs/data.md). It works
 on all cores. Whatever stops it, the same command goes on where it was, and a set is there whole or
-not at all. Meshes that cannot be read are left out, and listed in left_out.json beside the set.
+not at all. Meshes that cannot be read are left out, and listed in left_out.json in its folder.
 """
 
 from perceiver_jax.errors import exit_on_interrupt

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from perceiver_jax.data.audioset.audioset import RecordingsConfig
-from perceiver_jax.data.audioset.records import fingerprint
+from perceiver_jax.data.audioset.audioset import RecordingsConfig, read_frames
+from perceiver_jax.data.audioset.decode import Recording
+from perceiver_jax.data.audioset.labels import Segment
+from perceiver_jax.data.audioset.records import fingerprint, to_example, to_record
 from perceiver_jax.errors import DataError
 
 CLASSES = ("Speech", "Cat, meow", "Dog")
@@ -37,6 +39,12 @@ def recording(
     if samples is not None:
         example["audio"] = (1000 * (np.arange(samples) // 1920)).astype(np.int16)
     return example
+
+
+def pictures(read: Recording) -> list[np.ndarray]:
+    """All frames of a recording that was read, through what is stored of it."""
+    record = to_record(Segment("a", 0.0, 1.0, (0,)), "a", read)
+    return read_frames(to_example({**record, "id": b"a"}, 1), 0, 999)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -50,6 +50,20 @@ def test_the_same_set(tmp_path):
             assert found.get("frames") == expected.get("frames")
     again = prepare_by_beam(*lists, str(tmp_path), name="many", report=said.append)
     assert again.converted == 0 and again.fingerprints == many.fingerprints
+    # The other command copies what this one has made.
+    copied = prepare(
+        *lists, str(tmp_path), name="copied", reuse="many", workers=1, report=said.append
+    )
+    assert "Recordings to be copied from the set many: 12." in said
+    assert copied.fingerprints == one.fingerprints and set(copied.remarks) == set(one.remarks)
+    ours, theirs = (
+        RecordingsConfig(name=name, data_dir=str(tmp_path)).open("train")
+        for name in ("one", "copied")
+    )
+    assert ours.ids == theirs.ids
+    for index in range(len(ours)):
+        np.testing.assert_array_equal(theirs[index]["audio"], ours[index]["audio"])
+        assert theirs[index].get("frames") == ours[index].get("frames")
 
 
 def test_what_the_command_of_one_machine_has_done_stays(tmp_path):

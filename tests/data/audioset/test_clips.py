@@ -2,7 +2,8 @@
 
 import pytest
 
-from perceiver_jax.data.audioset.clips import Clip, find_clips, media_files
+from perceiver_jax.data.audioset.clip_names import Clip
+from perceiver_jax.data.audioset.clips import Unused, find_clips, media_files
 from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.errors import DataError
 
@@ -30,6 +31,11 @@ def touch(root, *names):
         (f"{ID}_30000_40000.mp4", True),
         (f"{ID} 30,40.m4a", True),
         (f"id_{ID}-30.0.mp4", True),
+        (f"{ID}_00-00-30.mkv", True),
+        (f"{ID}_720.mkv", False),  # The height of frames.
+        (f"{ID}_1080p.mkv", False),
+        (f"Some title [{ID}].f137.mp4", False),
+        *((f"{ID}.{suffix}", False) for suffix in ("m4v", "3gp", "aac", "mpg", "ts", "wmv", "flv")),
     ],
 )
 def test_names(tmp_path, name, cut):
@@ -59,11 +65,52 @@ def test_several_segments_and_several_files(tmp_path):
     )
     found = find_clips(root, [other, SEGMENT, later])
     assert found.clips == (
-        Clip(other, "0123456789_.mp4", False),  # Rather one with frames,
+        # Rather one with frames,
+        Clip(other, "0123456789_.mp4", False, others=("0123456789_.wav",)),
         Clip(SEGMENT, f"{ID}.wav", False),
         Clip(later, f"{ID}_60.mp4", True),  # and rather one with a time.
     )
-    assert found.unused == 2
+    assert found.unused == (
+        Unused("x.avi", "its name has no id that is in the lists"),
+        Unused(
+            "0123456789_.wav",
+            "of its segment 0123456789_.mp4 comes first, and this one only for what that lacks",
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "skip"),
+    [
+        (f"{ID}_0.000_60.000.mkv", 30.0),
+        (f"{ID}_0_60000.mkv", 30.0),
+        (f"{ID}_20000_60000.mkv", 10.0),
+        (f"{ID}_29_41.mkv", 1.0),
+        (f"{ID}_30_90.mkv", 0.0),
+    ],
+)
+def test_a_longer_part_that_has_the_segment(tmp_path, name, skip):
+    assert find_clips(touch(tmp_path, name), [SEGMENT]).clips == (Clip(SEGMENT, name, True, skip),)
+
+
+def test_why_there_is_no_clip_of_a_segment(tmp_path):
+    """What is at hand and not used is told, of the file and of the segment."""
+    ids = [f"{number}23456789_-" for number in range(5)]
+    segments = [Segment(id_, 30.0, 40.0, ()) for id_ in ids]
+    names = (f"{ids[0]}_0.mkv", f"{ids[1]}_25_35.wav", f"{ids[2]}.mp4.part", f"{ids[3]}.mp4")
+    found = find_clips(touch(tmp_path, *names, f"{ids[3]}.json", "notes.txt"), segments)
+    assert [clip.path for clip in found.clips] == [names[3]]
+    assert [found.reasons[each.key] for each in found.missing] == [
+        f"only a file of second 0: {names[0]}",
+        f"only a file of seconds 25 to 35: {names[1]}",
+        f"only a file that is not read: {names[2]}",
+        "there is no clip of it",
+    ]
+    assert found.unused == (
+        Unused(names[0], "it is of second 0 by its name, and the segment begins at 30"),
+        Unused(names[1], "it is of seconds 25 to 35 by its name, and the segment begins at 30"),
+        Unused(names[2], "it is neither sound nor video by its name"),
+    )
 
 
 def test_ids_of_ones_own_are_whole_names(tmp_path):
@@ -84,7 +131,8 @@ def test_an_id_is_no_part_of_a_longer_word(tmp_path):
     segment = Segment("man-speech1", 0.0, 2.0, ())
     others = ("woman-speech1.mp4", "man-speech12.mp4", "Yes_YYman-speech1.mp4")
     found = find_clips(touch(tmp_path, *others, "Yman-speech1.wav"), [segment])
-    assert [clip.path for clip in found.clips] == ["Yman-speech1.wav"] and found.unused == 3
+    assert [clip.path for clip in found.clips] == ["Yman-speech1.wav"]
+    assert [each.path for each in found.unused] == sorted(others)
 
 
 def test_the_time_in_a_name_is_rather_that_of_one_segment(tmp_path):

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perceiver_jax.data.audioset.audioset import read_frames
 from perceiver_jax.data.audioset.decode import read_recording
 from perceiver_jax.data.audioset.labels import Segment
-from perceiver_jax.data.audioset.records import to_example, to_record
 from perceiver_jax.data.media.files import open_media
 from perceiver_jax.data.source import CorruptExample
+from tests.data.audioset.stored import pictures
 from tests.data.media.clips import click_times, flash_times, frame_times, write_clip
 
 TIMES = frame_times(25, 1.6)
@@ -24,12 +23,6 @@ def segment(start=0.0, seconds=1.6):
 
 def clip(tmp_path, name="a.mkv", **options):
     return write_clip(tmp_path / name, **{"seconds": 1.6, "times": TIMES, **options})
-
-
-def pictures(recording):
-    """All frames of a recording, through what is stored of it."""
-    record = to_record(segment(), "a", recording)
-    return read_frames(to_example({**record, "id": b"a"}, 1), 0, 999)
 
 
 @pytest.mark.parametrize("store", ["jpeg", "video"])
@@ -72,15 +65,46 @@ def test_the_whole_recording_is_cut(tmp_path):
         assert part.remarks == () and part.num_frames == 30 and len(part.audio) == 57_600
         assert click_times(part.audio) == [pytest.approx(0.6, abs=0.002)]
         assert flash_times(pictures(part)) == [pytest.approx(0.6, abs=0.02)]
-    # If its name says that it is a part, or it is too short to be the whole, it is the part.
+    # If its name says that it is a part, or it is about as long as the segment, it is the part.
     assert click_times(read_recording(path, segment(1.4, 1.2), cut=True).audio)[0] > 0.99
-    assert click_times(read_recording(path, segment(1.4, 2.5)).audio)[0] > 0.99
-    longer = read_recording(path, segment(30, 1.2))
-    assert click_times(longer.audio)[0] > 0.99
-    (remark,) = longer.remarks  # That much longer, it may be the segment of something else.
-    assert remark.startswith("taken from its beginning: with 4.4 s it is too long for")
-    (remark,) = read_recording(path, segment(4, 1.2)).remarks
-    assert re.fullmatch(r"has 0\.4\d of 1\.20 s", remark)
+    assert click_times(read_recording(path, segment(30, 2.5)).audio)[0] > 0.99
+    # One of a short recording is not taken from its beginning.
+    later = read_recording(path, segment(1.4, 2.9))
+    assert click_times(later.audio)[0] == pytest.approx(0.6, abs=0.002) and later.remarks == ()
+    # What ends within the segment is kept with a remark.
+    (remark,) = read_recording(path, segment(3.4, 2.2)).remarks
+    assert re.fullmatch(r"has 1\.0\d of 2\.20 s", remark)
+
+
+@pytest.mark.parametrize(
+    ("start", "seconds", "message"),
+    [
+        (30, 1.2, r"ends at 4\.\d s, before the segment begins \(30\.0 s\), and is not as long as"),
+        (30, 10, r"ends at 4\.\d s, before the segment begins \(30\.0 s\), and is not as long as"),
+        (4, 10, r"ends at 4\.\d s, less than a second after the segment begins \(4\.0 s\)"),
+        (
+            4,
+            1.2,
+            r"ends at 4\.\d s, less than half of its length after the segment begins \(4\.0 s\)",
+        ),
+    ],
+)
+def test_what_is_neither_the_segment_nor_reaches_it_is_refused(tmp_path, start, seconds, message):
+    """Its beginning would get the labels of something else."""
+    path = clip(tmp_path, seconds=4.4, times=None)
+    with pytest.raises(CorruptExample, match=message):
+        read_recording(path, segment(start, seconds))
+    # A name that says what the file is, is believed.
+    assert click_times(read_recording(path, segment(start, seconds), cut=True).audio)[0] > 0.99
+
+
+def test_a_part_that_begins_before_the_segment_is_cut(tmp_path):
+    path = clip(tmp_path, seconds=4.4, times=frame_times(25, 4.4))
+    part = read_recording(path, segment(100.4, 1.2), cut=True, skip=1.4)
+    assert part.remarks == () and part.num_frames == 30
+    assert click_times(part.audio) == [pytest.approx(0.6, abs=0.002)]
+    with pytest.raises(CorruptExample, match=r"ends at 84.4 s, before the segment begins \(100.4"):
+        read_recording(path, segment(100.4, 1.2), cut=True, skip=20.4)
 
 
 def test_the_whole_recording_without_a_length_is_cut(tmp_path):
@@ -116,7 +140,7 @@ def test_what_is_odd_is_said(tmp_path, options, remarks):
 def test_sound_alone_may_be_asked_for(tmp_path):
     recording = read_recording(clip(tmp_path), segment(), store="none")
     assert recording.num_frames == 0 and recording.remarks == ()
-    with pytest.raises(CorruptExample, match=r"a.mkv' has neither sound nor frames"):
+    with pytest.raises(CorruptExample, match=r"a.mkv' has no sound, and frames are not wanted"):
         read_recording(clip(tmp_path, sample_rate=None), segment(), store="none")
 
 
@@ -127,6 +151,14 @@ def test_files_of_sound(tmp_path, suffix):
     recording = read_recording(path, segment())
     assert click_times(recording.audio) == [pytest.approx(1, abs=0.03)]
     assert recording.remarks == ("no video",)
+
+
+@pytest.mark.parametrize("suffix", ["m4v", "3gp", "ts", "flv"])
+def test_other_files_of_video(tmp_path, suffix):
+    path = clip(tmp_path, f"a.{suffix}", seconds=4.4, times=frame_times(25, 4.4), audio_codec="aac")
+    part = read_recording(path, segment(1.4, 1.2))
+    (click,), (flash,) = click_times(part.audio), flash_times(pictures(part))
+    assert click == pytest.approx(0.6, abs=0.03) and flash == pytest.approx(click, abs=0.04)
 
 
 def test_the_picture_on_a_sleeve_is_no_video(tmp_path):

@@ -21,8 +21,9 @@ from perceiver_jax.data.audioset.audioset import (
     read_frames,
 )
 from perceiver_jax.data.audioset.config import AudiosetConfig
-from perceiver_jax.data.audioset.prepare import prepare, show_remarks
-from perceiver_jax.data.conversion.command import show_left_out
+from perceiver_jax.data.audioset.prepare import prepare
+from perceiver_jax.data.audioset.told import counted, show_left_out, show_remarks
+from perceiver_jax.data.conversion.parts import LeftOut
 from perceiver_jax.data.source import CorruptExample, Source
 from perceiver_jax.errors import ConfigError, DataError, UserError
 from tests.data.audioset.sets import CLASSES, TEST, TRAIN, convert_here, write_set
@@ -69,10 +70,11 @@ def test_a_folder_of_clips_becomes_a_set(layout, tmp_path, capsys):
     said = []
     done = run(layout, tmp_path, said=said)
     assert done.folder == tmp_path / "own" / "1.0.0" and done.converted == 15
-    assert said == [
+    assert said[:2] == [
         "To train on: 13 clips of 14 segments.",
         "To test on: 2 clips of 2 segments.",
     ]
+    assert said[2].startswith("To be written: about 6.47 MB, 431 kB a recording; ")
     assert [path.name for path in tmp_path.iterdir()] == ["own"]
     # Five shards of the 13 clips, and one of the two.
     shards = sorted(path.name for path in done.folder.glob("*array_record*"))
@@ -88,9 +90,11 @@ def test_a_folder_of_clips_becomes_a_set(layout, tmp_path, capsys):
     assert remarks == {"silent_clip.wav": "silent", "ends_early1.wav": "has 0.50 of 1.40 s"}
     listed = json.loads((done.folder / "left_out.json").read_text())
     assert len(listed["left_out"]) == 4 and len(listed["remarks"]) == len(done.remarks)
+    assert listed["unused"] == []
+    assert (done.folder / "missing.txt").read_text() == "not_there_1\n"
     show_remarks(done.remarks)
     # Two to test on, and of the others every second one and both that are odd, are sound alone.
-    assert "odd         8 no video, such as" in capsys.readouterr().out
+    assert "odd         8 without video, such as" in capsys.readouterr().out
 
     recordings = RecordingsConfig(name="own", data_dir=str(tmp_path)).open("train")
     assert isinstance(recordings, Source) and recordings.class_names == CLASSES
@@ -183,7 +187,8 @@ def test_stopped_at_any_part_it_goes_on_and_the_set_is_the_same(layout, tmp_path
             run(layout, tmp_path)
     parts = tmp_path / "own.parts"
     assert not (tmp_path / "own").exists() and len(list(parts.glob("work/done-*"))) == 5
-    (parts / ".own-train.1.partial.array_record-00000-of-00005").touch()  # By a killed process.
+    left = parts / ".own-train.1.partial.array_record-00000-of-00005"
+    left.touch()  # By a killed process: what it takes of the disk is needed when work goes on.
 
     # With other flags or clips it is not gone on with.
     with pytest.raises(DataError, match=r"interrupted conversion left, made with --store=jpeg\."):
@@ -193,6 +198,11 @@ def test_stopped_at_any_part_it_goes_on_and_the_set_is_the_same(layout, tmp_path
     with pytest.raises(DataError, match="interrupted conversion left, made of other files"):
         prepare([layout.segments], [], layout.classes, str(other), str(tmp_path), name="own")
 
+    def converting(conversion, workers, done):
+        assert not left.exists()
+        convert_here(conversion, workers, done)
+
+    monkeypatch.setattr("perceiver_jax.data.audioset.prepare.convert", converting)
     done = run(layout, tmp_path)
     assert done.converted == 2 and not parts.exists()
     assert files(done.folder) == whole
@@ -260,7 +270,11 @@ def test_a_full_disk_is_a_users_error(layout, tmp_path):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-        with pytest.raises(UserError, match=r"own-train.* cannot be written: .*File too large"):
+        with pytest.raises(
+            UserError,
+            match=r"^\S*own-train\S* cannot be written: [^;]*File too large\. "
+            r"[\d.]+ .B are free there\. When it can, the same command goes on\.$",
+        ):
             run(layout, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -288,6 +302,57 @@ def test_a_clip_that_crashes_its_process_is_left_out(layout, tmp_path, monkeypat
     reasons = {each.name: each.reason for each in done.left_out}
     assert reasons[name] == f"'{name}' crashed (SIGSEGV)" and len(reasons) == 5
     assert done.converted == 15 and done.fingerprints["train"].num_clips == 9
+
+
+def test_what_is_left_out_is_told_by_kinds(capsys):
+    left_out = [LeftOut(f"id-{k}", "train", "there is no clip of it") for k in range(1_200)]
+    left_out += [LeftOut("later", "test", "only a file of second 60: later_60.wav")]
+    left_out += [LeftOut("a/b.mp4", "train", "'/clips/a/b.mp4' is damaged: it ends early")]
+    show_left_out(left_out, Path("data/own/1.0.0"))
+    assert capsys.readouterr().out.splitlines() == [
+        "left out    1 damaged:",
+        "            from train: '/clips/a/b.mp4' is damaged: it ends early",
+        "left out    1,201 without a clip:",
+        *(f"            from train: id-{k}: there is no clip of it" for k in range(5)),
+        "            and 1,196 more",
+        "What was left out, is odd, or was not used: data/own/1.0.0/left_out.json; ids without a "
+        "clip: data/own/1.0.0/missing.txt",
+    ]
+    assert counted(left_out) == "1,201 without a clip, 1 damaged" and counted([]) == "none"
+    show_remarks([LeftOut("b.wav", "train", "has 0.42 of 10.00 s")])
+    show_remarks([LeftOut("c.wav", "train", "its sound ends after 1.20 s")])
+    show_left_out([], Path("data/own/1.0.0"))
+    assert capsys.readouterr().out.splitlines() == [
+        "odd         1 short, such as b.wav: has 0.42 of 10.00 s",
+        "odd         1 whose sound ends early, such as c.wav: its sound ends after 1.20 s",
+        "What was left out, is odd, or was not used: data/own/1.0.0/left_out.json",
+    ]
+
+
+def test_files_that_are_not_used(layout, tmp_path):
+    clips = shutil.copytree(layout.clips, tmp_path / "clips")
+    other = tmp_path / "later.csv"
+    other.write_text('evalClip_99, 30.000, 31.400, "/m/b"\n')
+    (clips / "holiday.wav").touch()
+    (clips / f"{TEST[0]}_720.wav").touch()
+    (clips / "evalClip_99_60.wav").touch()
+    said = []
+    layout = dataclasses.replace(layout, clips=str(clips))
+    lists = ([layout.segments, str(other)], [layout.eval_segments], layout.classes, layout.clips)
+    done = prepare(*lists, str(tmp_path), name="own", store="none", report=said.append)
+    assert said[2:6] == [
+        f"Not used: 3 files of {clips}:",
+        "    1 of another time than the segment, such as evalClip_99_60.wav: it is of second 60 by "
+        "its name, and the segment begins at 30",
+        "    1 of no segment, such as holiday.wav: its name has no id that is in the lists",
+        f"    1 of a segment that has another one, such as {TEST[0]}_720.wav: of its segment "
+        f"{TEST[0]}.wav comes first, and this one only for what that lacks",
+    ]
+    listed = json.loads((done.folder / "left_out.json").read_text())
+    names = [each["name"] for each in listed["unused"]]
+    assert names == ["evalClip_99_60.wav", "holiday.wav", f"{TEST[0]}_720.wav"]
+    reasons = {each.name: each.reason for each in done.left_out}
+    assert reasons["evalClip_99"] == "only a file of second 60: evalClip_99_60.wav"
 
 
 def test_room_for_open_shards():

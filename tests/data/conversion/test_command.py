@@ -11,7 +11,7 @@ import os, signal, sys
 
 from perceiver_jax.data.conversion.command import making
 
-with making(sys.argv[1], sys.argv[2] or None, "part-*"):
+with making(sys.argv[1], sys.argv[2] or None, "part-*", "part (of 32)"):
     os.kill(os.getpid(), signal.SIGINT)
 """
 _IMPORTING = """
@@ -25,7 +25,7 @@ class Interrupts:
 sys.meta_path.insert(0, Interrupts())
 runpy.run_module(sys.argv[1], run_name="__main__")
 """
-_ANEW = "Interrupted before anything was converted: the same command begins anew."
+_ANEW = "Interrupted. No part (of 32) was complete: the same command begins anew."
 _KEPT = "Interrupted. What is converted is kept: the same command goes on from there."
 
 

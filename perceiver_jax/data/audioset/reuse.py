@@ -1,0 +1,122 @@
+"""Recordings of another set that is made of the same files: copied, and not decoded again.
+
+Sets grow: whoever has fetched another thousand clips makes a second set of all of them. What takes
+long is decoding; a recording that is in the first set already is copied out of it.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from perceiver_jax.data.audioset.audioset import Recordings
+from perceiver_jax.data.audioset.clip_names import Clip
+from perceiver_jax.data.audioset.described import LEFT_OUT, made_of_file
+from perceiver_jax.data.audioset.records import SPLITS
+from perceiver_jax.data.conversion.parts import digest
+from perceiver_jax.data.source import CorruptExample
+from perceiver_jax.errors import DataError, UserError
+
+
+def made_of(clip: Clip, root: str) -> str:
+    """Returns a digest of which part of which files a recording is; labels are not in it.
+
+    Files are equal whose names and sizes are. Empty: a file is not there.
+    """
+    try:
+        sizes = [os.stat(os.path.join(root, each)).st_size for each in (clip.path, *clip.others)]
+    except OSError:
+        return ""
+    segment = clip.segment
+    return digest(
+        *(clip.path, *clip.others, *map(str, sizes)),
+        f"{segment.id} {segment.start} {segment.end} {clip.cut} {clip.skip}",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Copy:
+    """Where a recording is in the other set."""
+
+    split: str
+    index: int  # Among the split's recordings.
+    remarks: tuple[str, ...]  # On it.
+
+
+def find_copies(
+    folder: Path, clips: Sequence[Clip], root: str, made: Mapping[str, Any]
+) -> dict[int, Copy]:
+    """Looks for the recordings of clips in another set.
+
+    Args:
+      folder: of the other set: DATA/NAME/VERSION.
+      clips: what is looked for.
+      root: the folder that they are in.
+      made: how recordings are to be made: what metadata.json has of it.
+
+    Returns:
+      Those that there are, by the numbers of their clips.
+
+    Raises:
+      DataError: there is no such set, or its recordings are made in another way.
+    """
+    try:
+        metadata = json.loads((folder / "metadata.json").read_text("utf-8"))
+        left_out = json.loads((folder / LEFT_OUT).read_text("utf-8"))
+        lists = {
+            split: (folder / made_of_file(split)).read_text("utf-8").split("\n")
+            for split in SPLITS
+            if split in metadata
+        }
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"--reuse: {folder} is no set whose recordings can be copied ({error}). Name one that "
+            "this version of the program has made in the same --data_dir."
+        ) from error
+    if differing := [key for key in made if metadata.get(key) != made[key]]:
+        told = " and ".join(f"--{key}={metadata[key]}" for key in differing if key in metadata)
+        raise DataError(f"--reuse: {folder} is made with {told}. Give the same, or no --reuse.")
+    remarks: dict[tuple[str, str], list[str]] = {}
+    for each in left_out["remarks"]:
+        remarks.setdefault((each["split"], each["name"]), []).append(each["remark"])
+    known = {
+        text: (split, index)
+        for split, lines in lists.items()
+        for index, text in enumerate(lines)
+        if text
+    }
+    found = {}
+    for number, clip in enumerate(clips):
+        if place := known.get(made_of(clip, root)):
+            told_of = remarks.get((place[0], clip.path), ())
+            found[number] = Copy(*place, tuple(told_of))
+    return found
+
+
+class OtherSet:
+    """Reads the recordings of another set."""
+
+    def __init__(self, folder: str):
+        self._folder = folder
+        self._splits: dict[str, Recordings] = {}
+
+    def record(self, copy: Copy, clip: Clip) -> dict[str, Any]:
+        """Returns a recording as `features` encodes it, with the labels that the clip has now.
+
+        Raises:
+          DataError: it cannot be read.
+        """
+        if copy.split not in self._splits:
+            lines = (Path(self._folder) / made_of_file(copy.split)).read_text("utf-8")
+            opened = Recordings(self._folder, copy.split, (), 0, lines.count("\n"))
+            self._splits[copy.split] = opened
+        try:
+            stored = self._splits[copy.split].stored(copy.index)
+        except (CorruptExample, UserError, OSError, RuntimeError, ValueError) as error:
+            raise DataError(
+                f"--reuse: recording {copy.index} to {copy.split} on of {self._folder} cannot be "
+                f"read ({str(error).splitlines()[0]}). Without --reuse all clips are decoded."
+            ) from error
+        return {**stored, "labels": list(clip.segment.labels)}
