@@ -6,7 +6,8 @@ Trains the variants of experiments/furniture.py with each seed, and prints a Mar
 accuracies on the test split. Beside them stands a random forest on hand-made features of the same
 clouds, and what always naming the most frequent class gives. Runs that a workdir already holds are
 not repeated, so it can be stopped and started again; each has its curves and its report there. The
-header of experiments/furniture.py says how the data is made. Needs scikit-learn.
+header of experiments/furniture.py says how the data is made. Needs scikit-learn. Takes a quarter of
+an hour on two CPU cores: the three runs took 13 minutes beside other work.
 """
 
 import dataclasses

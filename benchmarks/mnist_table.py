@@ -6,7 +6,8 @@ Trains the variants of experiments/mnist.py with each seed, and prints a Markdow
 accuracies on the 1,000 test images. Above it stand the accuracies of k-nearest-neighbours on the
 same split, from the pixels as they are, and how far the logits of the raw and of the permuted model
 are apart if both have the same parameters. Runs that a workdir already holds are not repeated, so
-it can be stopped and started again.
+it can be stopped and started again. Takes about an hour and a half on two CPU cores: twelve runs of
+6,000 steps of 32 images, of which 440 a second were measured beside other work.
 """
 
 import dataclasses

@@ -6,14 +6,18 @@ print that message without a traceback and exit with code 2. Everything else is 
 machine that fails), and keeps its traceback.
 """
 
+import contextlib
 import os
+import select
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
+from typing import TextIO
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it.
+EXIT_UNREAD = 141  # 128 + SIGPIPE: nobody reads what is printed.
 EXIT_RESUME = 75  # EX_TEMPFAIL of sysexits.h: stopped from outside; the same command goes on.
 
 
@@ -97,6 +101,48 @@ def print_user_error(error: UserError) -> int:
     return EXIT_USER_ERROR
 
 
+@contextlib.contextmanager
+def quiet_when_unread() -> Iterator[None]:
+    """Ends the program without a word where whoever read its output has gone, as `| head` does.
+
+    Python ignores SIGPIPE, so that it is an exception; and one more when it ends and writes what
+    is left. Pipes to other processes are not meant: what goes wrong there is told.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        unread = [stream for stream in (sys.stdout, sys.stderr) if _unread(stream)]
+        if not unread:
+            raise
+        for stream in unread:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        sys.exit(EXIT_UNREAD)
+
+
+def _unread(stream: TextIO) -> bool:
+    """Whether a stream is a pipe from which nobody reads."""
+    if not hasattr(select, "poll"):  # Windows.
+        return stream is sys.stdout
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
+    except (OSError, ValueError):  # It is no file.
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _like_a_flag(arguments: Sequence[str], flag: str) -> str:
+    """Returns a hint for a file whose name is like an unknown flag, "" if there is none."""
+    for argument in arguments:
+        if argument.startswith("-") and argument.lstrip("-").startswith(flag):
+            if os.path.lexists(argument):
+                return f". If the file is meant, write ./{argument}."
+    return ""
+
+
 def run_main(
     main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None
 ) -> None:
@@ -126,10 +172,14 @@ def run_main(
         try:
             return flags.FLAGS(arguments)
         except flags.Error as error:
-            print(f"\nerror: {error} --help lists the flags.", file=sys.stderr)
+            file = ""
+            if isinstance(error, flags.UnrecognizedFlagError):
+                file = _like_a_flag(arguments, error.flagname)
+            print(f"\nerror: {error}{file} --help lists the flags.", file=sys.stderr)
             sys.exit(EXIT_USER_ERROR)
 
-    app.run(guarded, argv=None if argv is None else list(argv), flags_parser=parse)
+    with quiet_when_unread():
+        app.run(guarded, argv=None if argv is None else list(argv), flags_parser=parse)
 
 
 def run_main_with_overrides(

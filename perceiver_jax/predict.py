@@ -14,8 +14,9 @@ A checkpoint is a released pickle, a Hugging Face folder or file, our own safete
 directory of the trainer. Inputs are what it reads: images, texts, videos, sound; for a model of
 points, meshes (.off .obj .ply .stl) and files of points (.npy .txt .xyz .csv). `classify` names the
 one class of an image or a cloud; `tag` any number of classes in sound and video, over time. Of
-images, meshes, points, and files to tag, folders will do. `--task=TASK --help` shows the flags of a
-task. With --output=json, stdout has one JSON object for each input and nothing else.
+images, meshes, points, and files to tag, folders will do; a name that begins with "-" is written
+./-NAME. `--task=TASK --help` shows the flags of a task. With --output=json, stdout has one JSON
+object for each input and nothing else.
 
 Exit codes: 0; 1 if some of several inputs failed (the others were done); 2 if none could be done.
 With --verify_released: 0 if all checks that could be done passed, 1 if one failed, 2 if there was

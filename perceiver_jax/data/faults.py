@@ -73,7 +73,10 @@ def too_many(found: Sequence[Corrupt], limit: int) -> DataError:
 def describe(source: Source, index: int) -> str:
     """Returns where an example is stored, "" if the source does not tell."""
     tell = getattr(source, "describe", None)
-    return str(tell(index)) if tell is not None else ""
+    try:
+        return str(tell(index)) if tell is not None else ""
+    except DataError:  # What it would tell is itself damaged.
+        return ""
 
 
 def failed(source: Source, index: int, error: BaseException) -> DataError:

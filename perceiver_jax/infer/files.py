@@ -1,9 +1,14 @@
 """What inputs a user names: files, and folders that are searched to the bottom."""
 
+import os
+import unicodedata
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
+from perceiver_jax.data.stored import as_text
 from perceiver_jax.errors import DataError
+
+_ENDS_A_LINE = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters and separators.
 
 
 def find_files(
@@ -57,6 +62,14 @@ def find_files(
             notes.append(f"{path}: skipped {_count(len(others), 'file')} {are} ({shown})")
         found += kept
     return found, notes
+
+
+def shown(path: str | Path) -> str:
+    """Returns a path as text in one line, whatever is in it: names may be any bytes but two."""
+    return "".join(
+        repr(each)[1:-1] if unicodedata.category(each) in _ENDS_A_LINE else each
+        for each in as_text(os.fspath(path))
+    )
 
 
 def _count(number: int, what: str) -> str:

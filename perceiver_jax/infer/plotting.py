@@ -1,5 +1,6 @@
 """Figures of matplotlib, written to files."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,15 @@ def pyplot(purpose: str) -> Any:
 
 
 def save(figure: Any, path: Path, dpi: float = DPI) -> None:
-    """Writes a figure, whole or not at all, and closes it."""
+    """Writes a figure, whole or not at all, and closes it.
+
+    Characters that matplotlib's font does not have are boxes in it.
+    """
     import matplotlib.pyplot as plt
 
     try:
-        with replacing(path) as temporary:
+        with replacing(path) as temporary, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
             figure.savefig(temporary, dpi=dpi)
     finally:
         plt.close(figure)

@@ -14,11 +14,13 @@ from perceiver_jax.data.audioset.config import length_of
 from perceiver_jax.data.media.frames import FRAME_RATE
 from perceiver_jax.data.media.sound import SAMPLE_RATE
 from perceiver_jax.data.source import Example
+from perceiver_jax.infer.files import shown
 from perceiver_jax.infer.plotting import pyplot, save
 from perceiver_jax.infer.tagging import Tags
 
 _WIDTH = 10.0  # Inches of a picture.
 _FRAMES = 8  # That are shown, at most.
+_TITLE = 100  # Characters.
 _COLUMNS = 1500  # Of a wave.
 _HEIGHTS = {"frames": 1.2, "wave": 1.2, "classes": 2.6}  # Inches of each part.
 
@@ -70,7 +72,9 @@ def draw(
     below.set_xlim(0, max(seconds, 1 / FRAME_RATE))
     for axis in axes[:, 0]:
         axis.tick_params(labelsize=7)
-    axes[0, 0].set_title(Path(example["id"]).name.replace("$", r"\$"), fontsize=9, loc="left")
+    title = shown(Path(example["id"]).name)
+    title = title[:_TITLE] + "…" * (len(title) > _TITLE)
+    axes[0, 0].set_title(title.replace("$", r"\$"), fontsize=9, loc="left")
     save(figure, path)
 
 
@@ -103,16 +107,18 @@ def wave(
     return (edges[:-1] + edges[1:]) / 2 / SAMPLE_RATE, low, high
 
 
-def write_table(path: Path, tags: Tags, names: Sequence[str]) -> None:
+def write_table(path: Path, file: Path | str, tags: Tags, names: Sequence[str]) -> None:
     """Writes the probabilities of all classes: a line for each window.
 
-    Columns are "start" and "end" of windows in seconds, and the names of the classes.
+    Columns are "file", which is that of which they are, "start" and "end" of windows in seconds,
+    and the names of the classes.
     """
     with (
         replacing(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
+        temporary.open("w", newline="", encoding="utf-8") as table,
     ):
-        writer = csv.writer(file)
-        writer.writerow(["start", "end", *names])
+        writer = csv.writer(table)
+        writer.writerow(["file", "start", "end", *names])
         for (start, end), row in zip(tags.spans, tags.windows, strict=True):
-            writer.writerow([f"{start:.2f}", f"{end:.2f}", *(f"{value:.6f}" for value in row)])
+            values = [f"{value:.6f}" for value in row]
+            writer.writerow([shown(file), f"{start:.2f}", f"{end:.2f}", *values])

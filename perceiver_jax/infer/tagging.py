@@ -6,6 +6,7 @@ means of its windows', as the evaluation's are of clips (Perceiver, Sec. 4.2).
 """
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from perceiver_jax.data.media.files import open_media
 from perceiver_jax.data.media.frames import FRAME_RATE, video_streams
 from perceiver_jax.data.source import Example
 from perceiver_jax.errors import ConfigError, DataError, ModelError
+from perceiver_jax.infer.files import shown
 from perceiver_jax.infer.loaded import LoadedModel
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".flac", ".wav", ".m4a", ".ogg",
@@ -61,6 +63,13 @@ class Tags:
     def best(self, top_k: int) -> list[int]:
         """The classes that are likeliest in the file, the likeliest first."""
         return [int(index) for index in np.argsort(-self.mean, kind="stable")[:top_k]]
+
+    @property
+    def gap(self) -> float:
+        """Seconds that no window hears or sees, at most, between one and the next."""
+        starts = [clip.first for clip in self.clips]
+        apart = max((after - before for before, after in itertools.pairwise(starts)), default=0)
+        return max(apart - self.clips[0].num_frames, 0) / FRAME_RATE
 
     @property
     def spans(self) -> list[tuple[float, float]]:
@@ -178,8 +187,9 @@ def read_media(path: Path | str, config: AudiosetConfig, seconds: float | None =
         store="jpeg" if reads["video"] else "none",
     )
     example: dict[str, Any] = {"id": os.fspath(path), "label": np.zeros(0, np.float32)}
+    name = shown(path)
     notes = [
-        f"{path}: {remark}."
+        f"{name}: {remark}."
         for remark in recording.remarks
         # A file is as long as it is; and of what is missing more is said below.
         if not remark.startswith(("has ", "no ")) and "has no " not in remark
@@ -189,18 +199,18 @@ def read_media(path: Path | str, config: AudiosetConfig, seconds: float | None =
         example["audio"] = recording.audio
     if recording.frames is not None:
         example["frames"] = list(recording.frames)
-    missing = [name for name in shared if not _has(example, name)]
+    missing = [each for each in shared if not _has(example, each)]
     if len(missing) == len(shared):
         wanted = " or ".join(_NAMES[name] for name in shared)
         raise DataError(f"the {wanted} of {os.fspath(path)!r} is empty.")
     notes += [
-        f"{path}: no {_NAMES[name]}; the model reads zeros, as of what is left out in training."
-        for name in missing
+        f"{name}: no {_NAMES[each]}; the model reads zeros, as of what is left out in training."
+        for each in missing
     ]
     media = Media(example, tuple(notes))
     if length_of(example) < config.num_frames:
         short = (
-            f"{path}: {media.seconds:.2f} s, less than the {config.num_frames / FRAME_RATE:.2f} s "
+            f"{name}: {media.seconds:.2f} s, less than the {config.num_frames / FRAME_RATE:.2f} s "
             "that the model reads; silence follows, and its last frame."
         )
         media = Media(example, (*notes, short))

@@ -14,15 +14,17 @@ import jax
 import numpy as np
 
 from perceiver_jax.checkpoints.directory import steps_in
+from perceiver_jax.data.faults import describe
 from perceiver_jax.data.source import CorruptExample, Example, Source
 from perceiver_jax.errors import UserError
 from perceiver_jax.infer.loaded import LoadedModel, load
 from perceiver_jax.report.page import NotShown
 from perceiver_jax.report.run_record import Run
-from perceiver_jax.tasks.base import evaluation_batch
+from perceiver_jax.tasks.base import Collects, evaluation_batch
 from perceiver_jax.tasks.predictions import Predicts
 
-_BATCH = 32  # Examples at once, on one device, whatever the run was trained on.
+_BATCH = 32  # Examples at once, on one device, whatever the run was trained on;
+_BATCH_BYTES = 2**29  # and fewer where each is large, as several clips of video are.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Predicted:
     """What was predicted for examples of the evaluated split."""
 
     indices: np.ndarray  # [n] int: which examples, in rising order.
-    values: Any  # What the task's `predictions` returned, arrays [n, ...].
+    values: Any  # What the task's `predictions` or `collect` returned, arrays [n, ...].
     num_total: int  # Examples in the split.
     num_unreadable: int  # Examples that could not be read, and were passed over.
 
@@ -90,6 +92,19 @@ class RunModel:
         """
         return self._once("predicted", self._predict)
 
+    @property
+    def collected(self) -> Predicted:
+        """What the task collects of each example, such as the scores of several labels.
+
+        Raises:
+          NotShown: there is no model or no data, or the task collects nothing.
+        """
+        return self._once("collected", self._collect)
+
+    def place(self, index: int) -> str:
+        """Says where an example of the evaluated split is stored; "" if its source does not."""
+        return describe(self.source, int(index))
+
     def example(self, index: int) -> Example:
         """Returns an example of the evaluated split."""
         return self.source[int(index)]
@@ -135,6 +150,17 @@ class RunModel:
         task = self.run.config.task
         if not isinstance(task, Predicts):
             raise NotShown(f"{type(task).__name__} has no method `predictions`")
+        return self._of_examples(task.predictions)
+
+    def _collect(self) -> Predicted:
+        task = self.run.config.task
+        if not isinstance(task, Collects):
+            raise NotShown("the task collects nothing of single examples")
+        return self._of_examples(task.collect)
+
+    def _of_examples(self, made: Callable[[Any, Any], Any]) -> Predicted:
+        """Returns what is made of outputs and batches, for as many examples as there is time."""
+        task = self.run.config.task
         _, loaded = self.loaded
         source = self.source
 
@@ -142,10 +168,10 @@ class RunModel:
         def predict(params: Any, state: Any, batch: Any) -> Any:
             evaluated = evaluation_batch(task, batch)
             results = task.model_inputs(evaluated).feed(loaded.model.apply, params, state, None)
-            return task.predictions(results[0], evaluated)
+            return made(results[0], evaluated)
 
         order = np.random.default_rng(0).permutation(len(source))[: self._limits.examples]
-        size = min(_BATCH, len(order))
+        size = _batch_size(source, order)
         found: list[tuple[np.ndarray, Any]] = []
         started, unreadable = time.monotonic(), 0
         for first in range(0, len(order), size):
@@ -178,6 +204,16 @@ class RunModel:
             num_total=len(source),
             num_unreadable=unreadable,
         )
+
+
+def _batch_size(source: Source, order: np.ndarray) -> int:
+    """How many examples are computed at once, by the size of the first that can be read."""
+    for index in order[:_BATCH]:
+        example = _read(source, index)
+        if example is not None:
+            size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(dict(example)))
+            return min(_BATCH, len(order), max(_BATCH_BYTES // max(size, 1), 1))
+    return min(_BATCH, len(order))
 
 
 def _read(source: Source, index: int) -> Example | None:

@@ -24,6 +24,7 @@ from perceiver_jax.report.sections import (
     results,
     starting_weights,
     summary,
+    surest,
     throughput,
 )
 
@@ -33,8 +34,8 @@ COMPARISON_FILE = "comparison.html"
 # Modules with a TITLE and a `render(context)`, in the order in which they stand on the page. Those
 # that have an `applies(run)` are for some runs only, and are not missed on other pages.
 SINGLE: tuple[ModuleType, ...] = (
-    summary, results, curves, classes, per_class, mistakes, examples, attention, starting_weights,
-    configuration, throughput, environment,
+    summary, results, curves, classes, per_class, surest, mistakes, examples, attention,
+    starting_weights, configuration, throughput, environment,
 )  # fmt: skip
 COMPARISON: tuple[ModuleType, ...] = (results, curves, configuration, throughput, environment)
 

@@ -14,6 +14,7 @@ from perceiver_jax.data.shown import NamesClasses
 from perceiver_jax.data.source import Example, Source, training_source
 from perceiver_jax.errors import ConfigError, ModelError
 from perceiver_jax.tasks.base import Batch, evaluation_batch, reads
+from perceiver_jax.tasks.multilabel import MultilabelConfig
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.mesh import check_batch_size, make_mesh
 from perceiver_jax.train.optimizer import make_optimizer
@@ -119,6 +120,8 @@ def assemble(
         example = first_readable(source, split, trainer.max_corrupt_examples)
     notes = _check_classes(config)
     _check_clips(config)
+    if evaluated is None:
+        notes += _batch_note(trainer.batch_size, len(source))
 
     steps_per_epoch = len(source) / trainer.batch_size
     if trainer.num_steps is not None:
@@ -167,16 +170,20 @@ def _check_classes(config: ExperimentConfig) -> tuple[str, ...]:
     """Returns a note if the task has classes that the data have not.
 
     Raises:
-      ConfigError: the data have classes that the task has not.
+      ConfigError: the data have classes that the task has not; or others than it has, where an
+        example has a label for each.
     """
     data, num_classes = config.data, getattr(config.task, "num_classes", None)
     if num_classes is None or not isinstance(data, NamesClasses):
         return ()
     count = len(data.class_names())
-    if count > num_classes:
+    # With several labels an example has a 0 or a 1 for each class that there is.
+    for_each = isinstance(config.task, MultilabelConfig) and count != num_classes
+    if count > num_classes or for_each:
+        lack = "labels would have no output" if count > num_classes else "outputs have no label"
         raise ConfigError(
-            f"The data have {count:,} classes, and task.num_classes={num_classes:,}: labels would "
-            f"have no output. Give --config.task.num_classes={count} and as many to the model: "
+            f"The data have {count:,} classes, and task.num_classes={num_classes:,}: {lack}. "
+            f"Give --config.task.num_classes={count} and as many to the model: "
             f"--config.model.decoder.num_classes={count} for most, "
             f"--config.model.num_classes={count} for baselines."
         )
@@ -186,6 +193,16 @@ def _check_classes(config: ExperimentConfig) -> tuple[str, ...]:
             "learn that they never occur",
         )
     return ()
+
+
+def _batch_note(batch_size: int, examples: int) -> tuple[str, ...]:
+    """Returns a note if a step reads examples more than once."""
+    if batch_size <= examples:
+        return ()
+    return (
+        f"a batch of {batch_size:,} is more than all {examples:,} examples to train on: each is in "
+        f"it {batch_size / examples:.1f} times. Smaller: --config.trainer.batch_size",
+    )
 
 
 def _check_clips(config: ExperimentConfig) -> None:

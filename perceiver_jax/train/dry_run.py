@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from perceiver_jax.train.assemble import Parts, first_example
 from perceiver_jax.train.config import AXES
+from perceiver_jax.train.least_memory import bytes_of
 from perceiver_jax.train.sharding import Placement, placements
 
 _KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
@@ -85,23 +86,13 @@ def dry_run(parts: Parts) -> DryRun:
     shared = parts.mesh.shape["data"] * parts.mesh.shape["fsdp"]
     return DryRun(
         placements=placements({"params": state.params}, parts.mesh, parts.config.trainer.mesh),
-        parameters=_bytes_of(state.params) + _bytes_of(state.ema),
-        optimizer=_bytes_of(state.opt_state),
-        batch=_bytes_of(batch) // shared,
+        parameters=bytes_of(state.params) + bytes_of(state.ema),
+        optimizer=bytes_of(state.opt_state),
+        batch=bytes_of(batch) // shared,
         activations=int(memory.temp_size_in_bytes),
         collectives=collectives(compiled.as_text(), parts.mesh),
         flops=float(costs.get("flops", math.nan)),
     )
-
-
-def _bytes_of(tree: Any) -> int:
-    """Bytes on one device."""
-    total = 0
-    for leaf in jax.tree.leaves(tree):
-        sharding = getattr(leaf, "sharding", None)
-        shape = sharding.shard_shape(leaf.shape) if sharding is not None else leaf.shape
-        total += math.prod(shape) * leaf.dtype.itemsize
-    return total
 
 
 def collectives(program: str, mesh: Mesh) -> list[Collective]:

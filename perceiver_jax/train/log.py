@@ -16,6 +16,7 @@ from perceiver_jax.errors import UserError
 from perceiver_jax.report.parameters import render_modules
 from perceiver_jax.train.assemble import Parts
 from perceiver_jax.train.config import ExperimentConfig
+from perceiver_jax.train.least_memory import least_memory
 from perceiver_jax.train.meter import Meter, Speed
 from perceiver_jax.train.metrics import MetricsFile
 from perceiver_jax.train.progress import Progress
@@ -190,6 +191,8 @@ def print_overview(parts: Parts, workdir: Workdir, eval_examples: int) -> None:
     passes = f"{parts.num_epochs:.1f} epochs"
     if made_of > 1:
         passes += f", the data passed {made_of * parts.num_epochs:.1f} times, {made_of} mixed to 1"
+    memory = least_memory(parts)
+    notes = [*parts.notes, *([memory.warning] if memory.warning else [])]
     print(
         f"experiment  {config.name}\n"
         f"workdir     {workdir.path}\n"
@@ -198,8 +201,8 @@ def print_overview(parts: Parts, workdir: Workdir, eval_examples: int) -> None:
         f"data        {len(parts.train_source):,} examples to train on, "
         f"{eval_examples:,} in {trainer.eval_split}\n"
         f"training    {parts.num_steps:,} steps of {trainer.batch_size} examples "
-        f"({passes}), seed {trainer.seed}"
-        + "".join(f"\nnote        {each}" for each in parts.notes),
+        f"({passes}), seed {trainer.seed}\n"
+        f"memory      {memory}" + "".join(f"\nnote        {each}" for each in notes),
         flush=True,
     )
 

@@ -30,7 +30,7 @@ from perceiver_jax.checkpoints.load import CLASS_NAMES
 from perceiver_jax.checkpoints.processes import ALONE, Processes, first_given
 from perceiver_jax.data.shown import NamesClasses
 from perceiver_jax.errors import CheckpointError, ConfigError, UserError
-from perceiver_jax.train.config import ExperimentConfig, changes_trajectory
+from perceiver_jax.train.config import NEUTRAL_FIELDS, ExperimentConfig, changes_trajectory
 
 INITIAL_WEIGHTS = "initial_weights.json"
 
@@ -307,10 +307,29 @@ def _changed(config: ExperimentConfig, changes: Mapping[str, Any]) -> Experiment
             raise ConfigError(
                 f"config.{path} is {_short(before)} in this run, and {_short(now)} would be "
                 "another experiment. Of a run, only that can be changed which changes nothing of "
-                "what is learned, such as where its data are (--config.data.points.data_dir, "
-                "data.images.data_dir, data.images.path)."
+                f"what is learned, such as {_such_as(config)}."
             )
     return changed
+
+
+def _such_as(config: ExperimentConfig) -> str:
+    """Names fields of a config that may be changed: where its data lie, if it says."""
+    places = [
+        f"--config.{path}"
+        for path in NEUTRAL_FIELDS
+        if path.startswith("data.") and _has(config, path)
+    ]
+    if not places:
+        return "--config.trainer.eval_batch_size"
+    return f"where its data are ({', '.join(places)})"
+
+
+def _has(config: Any, path: str) -> bool:
+    for name in path.split("."):
+        if not hasattr(config, name):
+            return False
+        config = getattr(config, name)
+    return True
 
 
 def _check_same(config: ExperimentConfig, processes: Processes) -> None:

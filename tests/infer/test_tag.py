@@ -159,10 +159,10 @@ def test_picture_and_table(model: LoadedModel, tmp_path: Path) -> None:
     assert [Path(each["table_file"]).name for each in (both, sound)] == ["a_tags.csv", "b_tags.csv"]
     with open(both["table_file"], newline="") as file:
         rows = list(csv.reader(file))
-    assert rows[0] == ["start", "end", *NAMES] and len(rows) == 5
-    assert rows[2][:2] == ["0.32", "0.64"]
+    assert rows[0] == ["file", "start", "end", *NAMES] and len(rows) == 5
+    assert rows[2][:3] == [str(folder / "a.mkv"), "0.32", "0.64"]
     for each in both["predictions"]:
-        column = [float(row[2 + each["index"]]) for row in rows[1:]]
+        column = [float(row[3 + each["index"]]) for row in rows[1:]]
         np.testing.assert_allclose(column, each["windows"], atol=1e-6)
     pictures = [Image.open(each["picture_file"]).convert("RGB") for each in (both, sound)]
     # The one with frames is 1.2 inches higher, and red as their upper left corner is.
@@ -172,6 +172,43 @@ def test_picture_and_table(model: LoadedModel, tmp_path: Path) -> None:
     # Silence is a line: the wave goes from left to right.
     red, _, blue = np.moveaxis(np.asarray(pictures[1])[:150, 100:900].astype(int), -1, 0)
     assert (blue - red > 40).any(axis=0).all()
+
+
+def test_files_of_any_name_are_tagged(
+    model: LoadedModel, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    clip = write_clip(tmp_path / "clip.wav", seconds=0.4, times=None)
+    long, emoji, broken = "x" * 251, "猫 😀", "two\nlines"
+    names = [f"{long}.wav", f"{emoji}.wav", f"{broken}.wav", "x/a.wav", "X/A.WAV"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(clip.read_bytes())
+    out = tmp_path / "out"
+    result = run(model, *(tmp_path / name for name in names), f"--out_dir={out}")
+    assert result.code == 0 and "Glyph" not in result.err
+    assert not [each for each in recwarn if "Glyph" in str(each.message)]
+    stems = [long[:180], emoji, "two_lines", "a", "A-2"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        f"{stem}_tags.{suffix}" for stem in stems for suffix in ("csv", "png")
+    )
+    lines = result.out.splitlines()
+    assert [line for line in lines if line.startswith("Wrote")] == [
+        f"Wrote {out}/{stem}_tags.{suffix}" for stem in stems for suffix in ("png", "csv")
+    ]
+    assert f"{tmp_path}/two\\nlines.wav: 0.40 s, windows of 0.32 s: 2" in lines
+    for stem, name in zip(stems, names, strict=True):
+        with (out / f"{stem}_tags.csv").open(newline="", encoding="utf-8") as file:
+            assert {row["file"] for row in csv.DictReader(file)} == {
+                f"{tmp_path}/{name}".replace("\n", r"\n")
+            }
+
+
+def test_windows_that_leave_gaps_are_told(model: LoadedModel, tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.wav", seconds=2.0, times=None)
+    for hop, told in ((0.32, None), (0.48, "0.16"), (1000, "1.36")):
+        (record,) = run(model, path, f"--hop={hop}", "--output=json").records()
+        gaps = [note for note in record["notes"] if "leave gaps" in note]
+        assert [note.split("gaps of ")[1].split(" s,")[0] for note in gaps] == [told] * bool(told)
 
 
 def _reds(picture: np.ndarray) -> int:

@@ -57,8 +57,9 @@ def test_few_classes_stand_in_one_table(tmp_path: Path, final: bool) -> None:
         ["a", "50.0%", "0.7500", "12", "0.95"],
         ["worse", "1.2%", "0.2500", "1", "-0.95"],
     ]
-    assert "On test, at step 4. 1 of 5 classes has no positive example, and is left out." in (
-        page.text()
+    assert (
+        "On test, at step 4. 1 of 5 classes has no positive example, and is left out: never."
+        in (page.text())
     )
     assert not page.all("details")
 

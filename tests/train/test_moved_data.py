@@ -53,7 +53,9 @@ def test_a_run_goes_on_and_is_evaluated_elsewhere(
     note = "note        the data have 2 classes and the model 10 outputs: "
     first = next(place for place, line in enumerate(told) if line.startswith("step 2"))
     assert told[first - 1] == "compiling   the training step"
-    assert told[6].startswith(note)  # Below the line on the training.
+    assert told[6].startswith("memory      0.0 MiB of parameters")
+    assert told[7].startswith(note)  # Below the lines on the training.
+    assert told[8].startswith("note        a batch of 8 is more than all 6 examples to train on: ")
 
     monkeypatch.chdir(tmp_path)
     names = ("dark", "light")
@@ -72,6 +74,8 @@ def test_a_run_goes_on_and_is_evaluated_elsewhere(
     for name, value in (("trainer.seed", "5"), ("data.images.hold_out", "2")):
         with pytest.raises(ConfigError, match=rf"config\.{name} is 0 in this run, and {value} "):
             evaluate_checkpoint(workdir, model=MLP(), changes={name: value})
+    with pytest.raises(ConfigError, match=r"where its data are \(--config\.data\.images\.path\)\."):
+        evaluate_checkpoint(workdir, model=MLP(), changes={"trainer.seed": "5"})
     with pytest.raises(ConfigError, match="does not exist"):
         evaluate_checkpoint(workdir, model=MLP(), changes={"data.images.data_dir": "x"})
     changed = config_lib.override(on_folder("images"), {"data.size": "9,9"})

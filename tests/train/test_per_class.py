@@ -178,3 +178,18 @@ def test_what_cannot_be_written_or_read_is_named(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(CheckpointError, match=r"table.json cannot be read as a table"):
             per_class.read(file)
+
+
+@pytest.mark.parametrize(
+    ("classes", "lack"), [(12, "outputs have no"), (9, "labels would have no")]
+)
+def test_other_classes_than_the_data_have_are_refused_before_a_model_is_made(
+    classes: int, lack: str
+) -> None:
+    config = experiment()
+    task = dataclasses.replace(config.task, num_classes=classes)
+    with pytest.raises(ConfigError) as caught:
+        assemble(dataclasses.replace(config, task=task), model=MLP())
+    assert f"The data have 10 classes, and task.num_classes={classes}: {lack}" in str(caught.value)
+    assert "--config.task.num_classes=10 and as many to the model: " in str(caught.value)
+    assert "--config.model.decoder.num_classes=10" in str(caught.value)

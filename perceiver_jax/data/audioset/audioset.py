@@ -18,7 +18,7 @@ from perceiver_jax.data.audioset.jpeg import SHORTER_SIDE
 from perceiver_jax.data.audioset.records import Fingerprint, fingerprint, ids_file, to_example
 from perceiver_jax.data.source import decoding
 from perceiver_jax.data.splits import HoldOut, check_split
-from perceiver_jax.data.stored import FORMAT, StoredSplit, find_builder
+from perceiver_jax.data.stored import FORMAT, StoredSplit, check_shards, find_builder
 from perceiver_jax.errors import ConfigError, DataError, require
 
 _HOLD_OUT = HoldOut("data.recordings.hold_out", "recordings")
@@ -68,6 +68,7 @@ class RecordingsConfig:
         if stored == "train":
             _HOLD_OUT.check(self.hold_out, split, count, self._what)
         first, count = _HOLD_OUT.part(self.hold_out, split, count)
+        check_shards(builder, stored, self._what)
         return Recordings(
             directory=os.fspath(builder.data_dir),
             split=stored,

@@ -20,7 +20,7 @@ from perceiver_jax.data.images.raw import (
     as_raw_example,
 )
 from perceiver_jax.data.splits import check_split
-from perceiver_jax.data.stored import FORMAT, StoredSplit, find_builder
+from perceiver_jax.data.stored import FORMAT, StoredSplit, check_shards, find_builder
 from perceiver_jax.errors import ConfigError, DataError
 
 # The features that are read. `file_name` is shown in messages, and not every set has it.
@@ -72,6 +72,7 @@ class TfdsConfig:
         if stored == train:  # Also where training images are tested on.
             HOLD_OUT.check(self.hold_out, split, count, self._what)
             first, count = HOLD_OUT.part(self.hold_out, split, count)
+        check_shards(builder, stored, self._what)
         return TfdsImages(
             directory=os.fspath(builder.data_dir),
             split=stored,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from perceiver_jax.data.splits import HoldOut, check_split
-from perceiver_jax.data.stored import FORMAT, StoredSplit, find_builder
+from perceiver_jax.data.stored import FORMAT, StoredSplit, check_shards, find_builder
 from perceiver_jax.errors import ConfigError, DataError
 
 _HOLD_OUT = HoldOut("data.points.hold_out", "clouds")
@@ -54,6 +54,7 @@ class ModelNetConfig:
         if stored == "train":
             _HOLD_OUT.check(self.hold_out, split, count, self._what)
         first, count = _HOLD_OUT.part(self.hold_out, split, count)
+        check_shards(builder, stored, self._what)
         return Clouds(
             directory=os.fspath(builder.data_dir),
             split=stored,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from perceiver_jax.errors import EXIT_USER_ERROR, UserError
+from perceiver_jax.infer.files import shown
 
 EXIT_SOME_FAILED = 1
 
@@ -52,7 +53,7 @@ class Report:
         """Names a file that was written."""
         self.files.append(Path(path))
         stream = self._stderr if self.output == "json" else self._stdout
-        print(f"Wrote {path}", file=stream, flush=True)
+        print(f"Wrote {shown(path)}", file=stream, flush=True)
 
     def note(self, text: str) -> None:
         """Tells something that is no result."""

@@ -78,7 +78,7 @@ def _tag(
 ) -> None:
     """Tags one file; the names of its picture and table begin with `target`."""
     from perceiver_jax.data.media.frames import FRAME_RATE
-    from perceiver_jax.infer import tag_files, tagging
+    from perceiver_jax.infer import files, tag_files, tagging
 
     arguments = flags.FLAGS
     media = tagging.read_media(path, config, arguments.seconds)
@@ -91,14 +91,21 @@ def _tag(
     )
     best, mean = tags.best(arguments.top_k), tags.mean
     length = config.num_frames / FRAME_RATE
-    lines = [f"{path}: {media.seconds:.2f} s, windows of {length:.2f} s: {len(tags.clips)}"]
+    name, count = files.shown(path), len(tags.clips)
+    lines = [f"{name}: {media.seconds:.2f} s, windows of {length:.2f} s: {count}"]
     for index in best:
         start, end = tags.spans[int(tags.windows[:, index].argmax())]
         lines.append(
             f"{mean[index]:8.2%}  {names[index]} ({index}); {tags.windows[:, index].max():.2%} "
             f"from {start:.2f} to {end:.2f} s"
         )
-    for note in media.notes:
+    notes = list(media.notes)
+    if tags.gap:
+        notes.append(
+            f"{name}: windows leave gaps of {tags.gap:.2f} s, which no window reads; "
+            f"--hop={length:.2f} or less leaves none."
+        )
+    for note in notes:
         report.note(note)
     record = {
         "input": path,
@@ -113,7 +120,7 @@ def _tag(
             for index in best
         ],
         "windows": [{"start": start, "end": end} for start, end in tags.spans],
-        "notes": media.notes,
+        "notes": notes,
     }
     if target is None:
         report.result(record, "\n".join(lines))
@@ -121,7 +128,7 @@ def _tag(
     picture_file = target.with_name(f"{target.name}_tags.png")
     table_file = target.with_name(f"{target.name}_tags.csv")
     tag_files.draw(picture_file, media.example, tags, [(index, names[index]) for index in best])
-    tag_files.write_table(table_file, tags, names)
+    tag_files.write_table(table_file, path, tags, names)
     record |= {"picture_file": picture_file, "table_file": table_file}
     report.result(record, "\n".join(lines))
     report.file(picture_file)

@@ -6,12 +6,19 @@ from perceiver_jax.report.context import Context
 from perceiver_jax.report.markup import Markup, element, join, note, table
 from perceiver_jax.report.page import NotShown, Section
 from perceiver_jax.report.predicted import Predicted
+from perceiver_jax.report.run_record import Run
+from perceiver_jax.tasks import MultilabelConfig
 from perceiver_jax.tasks.predictions import ClassPredictions
 
 TITLE = "Classes"
 MOST_IN_MATRIX = 20  # Classes; more do not fit on a phone.
 _MOST_PAIRS = 8  # In the list of what is confused.
 _MOST_ROWS = 20  # Of the table, before the rest is folded away.
+
+
+def applies(run: Run) -> bool:
+    """Whether an example has one class; those with several have sections of their own."""
+    return not isinstance(run.config.task, MultilabelConfig)
 
 
 def render(context: Context) -> Section:

@@ -68,11 +68,15 @@ def _rows(run: Run) -> Sequence[Row]:
 
 def _left_out(rows: Sequence[Row]) -> str:
     """Says which classes the mean is not over."""
-    count = sum(not row.get("positives") for row in rows)
-    if not count:
+    names = [str(row["name"]) for row in rows if not row.get("positives")]
+    if not names:
         return ""
-    have, are = ("has", "is") if count == 1 else ("have", "are")
-    return f"{count:,} of {len(rows):,} classes {have} no positive example, and {are} left out."
+    have, are = ("has", "is") if len(names) == 1 else ("have", "are")
+    listed = ", ".join(names[:MOST]) + (f" and {len(names) - MOST:,} more" if names[MOST:] else "")
+    return (
+        f"{len(names):,} of {len(rows):,} classes {have} no positive example, and {are} left out: "
+        f"{listed}."
+    )
 
 
 def _table(rows: Sequence[Row], columns: int = len(_HEADER)) -> Markup:

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from perceiver_jax.data.faults import Corrupt
 from perceiver_jax.data.images import prepare
 from perceiver_jax.data.images.raw import ImageSet, RawImages
 from perceiver_jax.data.images.tfds import TfdsConfig
+from perceiver_jax.data.readers import read_one
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import ConfigError, DataError
 from tests.golden_cases import GOLDEN
@@ -204,3 +206,65 @@ def test_preparing_needs_the_archives(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (tmp_path / "ILSVRC2012_img_train.tar").touch()
     with pytest.raises(DataError, match=f"_val.tar is not in {tmp_path}. Get them from image-net"):
         prepare.prepare("imagenet2012:5.1.0", str(tmp_path / "data"), str(tmp_path))
+
+
+def test_files_that_are_missing_or_cut_short_are_told_of_when_the_split_is_opened(
+    tmp_path: Path,
+) -> None:
+    folder = _copied(tmp_path)
+    config = TfdsConfig(data_dir=str(tmp_path))
+    shard = folder / "imagenet2012-validation.array_record-00000-of-00001"
+    whole = shard.read_bytes()
+    for data, told in (
+        (None, "is missing"),
+        (b"", "is empty"),
+        (whole[:65536], "is cut short, or no file of this set: 0 of 8 examples"),  # Whole blocks.
+        (whole[:-100], "is cut short, or no file of this set: 0 of 8 examples"),
+        (
+            (folder / shard.name.replace("validation", "train")).read_bytes(),
+            "is cut short, or no file of this set: 20 of 8 examples",
+        ),
+    ):
+        shard.unlink(missing_ok=True)
+        if data is not None:
+            shard.write_bytes(data)
+        assert len(config.open("train", 3)) == 20  # The other split is none the worse.
+        with pytest.raises(DataError) as caught:
+            config.open("test", 3)
+        message = str(caught.value)
+        assert f"is damaged, in the split 'validation': {shard} {told}" in message
+        assert f"or take {folder} away, and prepare it anew" in message and "\n" not in message
+
+
+def test_a_record_that_is_damaged_is_a_corrupt_example_and_the_others_are_read(
+    tmp_path: Path,
+) -> None:
+    folder = _copied(tmp_path)
+    shard = folder / "imagenet2012-train.array_record-00000-of-00001"
+    data = bytearray(shard.read_bytes())
+    data[20_000:20_010] = bytes(10)
+    shard.write_bytes(data)
+    source = TfdsConfig(data_dir=str(tmp_path)).open("train", 3)
+    found = [read_one(source, index, "train") for index in range(20)]
+    (corrupt,) = [each for each in found if isinstance(each, Corrupt)]
+    assert f"{folder}, train {corrupt.index}: Corrupted" in corrupt.reason
+    assert "\n" not in corrupt.reason
+
+
+def test_a_set_that_goes_while_it_is_read_is_no_mistake_of_the_program(tmp_path: Path) -> None:
+    folder = _copied(tmp_path)
+    source = TfdsConfig(data_dir=str(tmp_path)).open("train", 3)
+    source[0]
+    source = pickle.loads(pickle.dumps(source))  # As a process that reads has it.
+    (folder / "imagenet2012-train.array_record-00000-of-00001").unlink()
+    with pytest.raises(DataError) as caught:
+        read_one(source, 3, "train")
+    assert not isinstance(caught.value, CorruptExample)
+    assert str(caught.value).startswith(f"{folder}, train 3 cannot be read (open() failed")
+    assert "Traceback" not in str(caught.value) and "prepare it anew" in str(caught.value)
+
+
+def test_a_set_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    _copied(tmp_path)
+    with pytest.raises(DataError, match=r"There is: imagenet2012; --config\.data\.images\.name n"):
+        TfdsConfig(name="cifar10", data_dir=str(tmp_path)).open("train", 3)
