@@ -71,15 +71,18 @@ def read_name(path: str, by_id: Mapping[str, Sequence[Segment]]) -> Named:
 
 def _clips_at(path: str, segments: Sequence[Segment], begins: float, ends: float) -> list[Clip]:
     """What a file has that begins, and may end, at a time, in seconds or milliseconds."""
-    units = (1, 1000)
+    units = (1000, 1)  # So "0_10000" is of 10 s, where those have a segment, and not of hours.
     starts = [begins / unit for unit in units]
     clips = [Clip(each, path, cut=True) for each in segments if each.start in starts]
     for unit, start in zip(units, starts, strict=True):
-        clips = clips or [
-            Clip(each, path, cut=True, skip=round(each.start - start, 3))
-            for each in segments
-            if start <= each.start and each.end <= ends / unit
-        ]
+        inside = [each for each in segments if start <= each.start and each.end <= ends / unit]
+        if inside:
+            clips += [
+                Clip(each, path, cut=True, skip=round(each.start - start, 3))
+                for each in inside
+                if each.start != start
+            ]
+            break
     # Names are often cut to whole seconds.
     return clips or [Clip(each, path, cut=True) for each in segments if int(each.start) in starts]
 

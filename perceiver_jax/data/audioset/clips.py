@@ -38,7 +38,7 @@ def find_clips(folder: str, segments: Sequence[Segment]) -> Found:
     one, to those that lie between; one without may have any segment of its recording: whether it is
     the segment or the whole recording is seen when it is read. Of several files of a segment one is
     taken: by suffix, those with video first; then rather one whose name is just the id, then one
-    with a time. Those that begin when it does are at hand if it has no sound, or no video.
+    that begins with the segment by its name, then a longer one with a time. Those that begin when it does are at hand if it has no sound, or no video.
 
     Raises:
       DataError: the folder is missing, or has no files of sound or video.
@@ -117,7 +117,7 @@ def _best(clips: Sequence[Clip]) -> Clip:
 
     def rank(clip: Clip) -> tuple[int, int, str]:
         exact = os.path.splitext(os.path.basename(clip.path))[0] == clip.segment.id
-        likeness = 0 if exact else 1 if clip.cut else 2
+        likeness = 0 if exact else 3 if not clip.cut else 2 if clip.skip else 1
         return SUFFIXES.index(_suffix(clip.path)), likeness, clip.path
 
     if len(clips) == 1:

@@ -93,6 +93,22 @@ def test_a_longer_part_that_has_the_segment(tmp_path, name, skip):
     assert find_clips(touch(tmp_path, name), [SEGMENT]).clips == (Clip(SEGMENT, name, True, skip),)
 
 
+def test_a_longer_part_has_all_segments_that_lie_in_it(tmp_path):
+    first, last = Segment(ID, 0.0, 10.0, (1,)), Segment(ID, 60.0, 70.0, (2,))
+    segments = [first, SEGMENT, last]
+    part = f"{ID}_0_60.mkv"
+    found = find_clips(touch(tmp_path / "long", part), segments)
+    assert found.clips == (Clip(first, part, True), Clip(SEGMENT, part, True, 30.0))
+    assert found.missing == (last,)
+    # Ten seconds in milliseconds are not three hours,
+    names = [f"{ID}_0_10000.mkv", f"{ID}_30000_40000.mkv"]
+    found = find_clips(touch(tmp_path / "short", *names), segments)
+    assert found.clips == (Clip(first, names[0], True), Clip(SEGMENT, names[1], True))
+    # and what might be both comes after what is just the segment.
+    found = find_clips(touch(tmp_path / "short", *names), [SEGMENT])
+    assert [clip.path for clip in found.clips] == names[1:]
+
+
 def test_why_there_is_no_clip_of_a_segment(tmp_path):
     """What is at hand and not used is told, of the file and of the segment."""
     ids = [f"{number}23456789_-" for number in range(5)]
