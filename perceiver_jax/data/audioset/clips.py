@@ -38,7 +38,8 @@ def find_clips(folder: str, segments: Sequence[Segment]) -> Found:
     one, to those that lie between; one without may have any segment of its recording: whether it is
     the segment or the whole recording is seen when it is read. Of several files of a segment one is
     taken: by suffix, those with video first; then rather one whose name is just the id, then one
-    that begins with the segment by its name, then a longer one with a time. Those that begin when it does are at hand if it has no sound, or no video.
+    that begins with the segment by its name, then a longer one with a time. Those that begin when
+    it does are at hand if it has no sound, or no video.
 
     Raises:
       DataError: the folder is missing, or has no files of sound or video.

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,14 +19,15 @@ from perceiver_jax.atomic import replacing
 from perceiver_jax.data.audioset.clip_names import Clip
 from perceiver_jax.data.audioset.clips import Unused
 from perceiver_jax.data.audioset.decode import Store
-from perceiver_jax.data.audioset.described import Outcome, describe_set, write_text
+from perceiver_jax.data.audioset.described import (
+    Outcome,
+    describe_set,
+    describe_shards,
+    write_text,
+)
 from perceiver_jax.data.audioset.jpeg import DEFAULT, Jpeg
 from perceiver_jax.data.audioset.labels import Classes, Segment
-from perceiver_jax.data.audioset.records import (
-    SPLITS,
-    VERSION,
-    features,
-)
+from perceiver_jax.data.audioset.records import SPLITS, VERSION
 from perceiver_jax.data.audioset.reuse import Copy, OtherSet, find_copies
 from perceiver_jax.data.audioset.shards import write_shard
 from perceiver_jax.data.conversion.parts import LOCK, LeftOut, PartedConversion, digest
@@ -94,6 +96,10 @@ class Conversion(PartedConversion):
             first += count
         return parts
 
+    @functools.cached_property
+    def _num_shards(self) -> Mapping[str, int]:  # By split.
+        return Counter(part.split for part in self.parts)
+
     @property
     def num_parts(self) -> int:
         return len(self.parts)
@@ -107,9 +113,9 @@ class Conversion(PartedConversion):
         clips = (f"{split} {clip}" for split, clip in self.ordered)
         listed = (f"{each.split} {each.name}" for each in self.missing)
         return {
-            "clips": digest(*clips),
-            "missing": digest(*listed),
-            "classes": digest(*self.classes.mids, *self.classes.names),
+            "clips": digest(clips),
+            "missing": digest(listed),
+            "classes": digest((*self.classes.mids, *self.classes.names)),
             **self._made(),
         }
 
@@ -231,42 +237,15 @@ class Conversion(PartedConversion):
                 reasons = "".join(f"\n    {as_text(each.name)}: {each.reason}" for each in lost[:5])
                 raise DataError(f"None of the clips to {split} on could be converted:{reasons}")
         self.sweep()
-        self._describe(outcome)
+        describe_shards(self, outcome, self.folder)
         describe_set(self, outcome, self.folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         self.folder.rename(place)
         tidy(place)
 
-    def _describe(self, outcome: Outcome) -> None:
-        """Writes what TFDS needs to know to read the shards."""
-        import tensorflow_datasets as tfds
-
-        tfds.folder_dataset.write_metadata(
-            data_dir=self.folder,
-            features=features(self.classes.names),
-            version=VERSION,
-            split_infos=[
-                tfds.core.SplitInfo(
-                    name=split,
-                    shard_lengths=[length for length, _ in shards],
-                    num_bytes=sum(size for _, size in shards),
-                    filename_template=tfds.core.ShardedFileTemplate(
-                        data_dir=self.folder,
-                        dataset_name=self.name,
-                        split=split,
-                        filetype_suffix=FORMAT,
-                    ),
-                )
-                for split, shards in outcome.lengths.items()
-                if outcome.ids[split]
-            ],
-            check_data=False,  # That would need TensorFlow.
-            description="Recordings with labels: sound at 48 kHz, frames at 25 a second.",
-        )
-
     def _shard(self, part: int) -> Path:
         each = self.parts[part]
-        count = sum(other.split == each.split for other in self.parts)
+        count = self._num_shards[each.split]
         return self.folder / f"{self.name}-{each.split}.{FORMAT}-{each.index:05d}-of-{count:05d}"
 
     def _listed(self, part: int) -> Path:

@@ -1,4 +1,4 @@
-"""What belongs to a set beside TFDS's description: ids, what was left out, what it is made of."""
+"""How a set is described: to TFDS, and beside that: ids, what was left out, what it is made of."""
 
 import dataclasses
 import json
@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perceiver_jax.atomic import replacing
-from perceiver_jax.data.audioset.records import fingerprint, ids_file
+from perceiver_jax.data.audioset.records import VERSION, features, fingerprint, ids_file
 from perceiver_jax.data.conversion.parts import LeftOut
+from perceiver_jax.data.stored import FORMAT
 
 if TYPE_CHECKING:
     from perceiver_jax.data.audioset.convert import Conversion
@@ -56,6 +57,34 @@ def describe_set(conversion: "Conversion", outcome: Outcome, folder: Path) -> No
     write_text(folder / "metadata.json", json.dumps(metadata, indent=1))
     write_text(folder / LEFT_OUT, json.dumps(listed, indent=1))
     write_missing(folder / MISSING, conversion.missing)
+
+
+def describe_shards(conversion: "Conversion", outcome: Outcome, folder: Path) -> None:
+    """Writes what TFDS needs to know to read shards that it has not written itself."""
+    import tensorflow_datasets as tfds
+
+    tfds.folder_dataset.write_metadata(
+        data_dir=folder,
+        features=features(conversion.classes.names),
+        version=VERSION,
+        split_infos=[
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=[length for length, _ in shards],
+                num_bytes=sum(size for _, size in shards),
+                filename_template=tfds.core.ShardedFileTemplate(
+                    data_dir=folder,
+                    dataset_name=conversion.name,
+                    split=split,
+                    filetype_suffix=FORMAT,
+                ),
+            )
+            for split, shards in outcome.lengths.items()
+            if outcome.ids[split]
+        ],
+        check_data=False,  # That would need TensorFlow.
+        description="Recordings with labels: sound at 48 kHz, frames at 25 a second.",
+    )
 
 
 def write_missing(path: Path, missing: Sequence[LeftOut]) -> None:

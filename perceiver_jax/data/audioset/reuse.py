@@ -23,17 +23,18 @@ from perceiver_jax.errors import DataError, UserError
 def made_of(clip: Clip, root: str) -> str:
     """Returns a digest of which part of which files a recording is; labels are not in it.
 
-    Files are equal whose names and sizes are. Empty: a file is not there.
+    Files are equal whose names, sizes and times (s) are: sound that is not packed is as large after
+    it is made louder. Empty: a file is not there.
     """
+    texts = []
     try:
-        sizes = [os.stat(os.path.join(root, each)).st_size for each in (clip.path, *clip.others)]
+        for path in (clip.path, *clip.others):
+            found = os.stat(os.path.join(root, path))
+            texts.append(f"{path} {found.st_size} {int(found.st_mtime)}")
     except OSError:
         return ""
     segment = clip.segment
-    return digest(
-        *(clip.path, *clip.others, *map(str, sizes)),
-        f"{segment.id} {segment.start} {segment.end} {clip.cut} {clip.skip}",
-    )
+    return digest((*texts, f"{segment.id} {segment.start} {segment.end} {clip.cut} {clip.skip}"))
 
 
 @dataclasses.dataclass(frozen=True)

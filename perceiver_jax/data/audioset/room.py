@@ -18,7 +18,9 @@ from perceiver_jax.errors import UserError
 _SOUND = 2 * SAMPLE_RATE  # Bytes of a second.
 _FRAME = 21_200  # Bytes of a frame by the defaults, as benchmarks.media_pipeline measured them.
 _ENOUGH = 0.9  # Of what is reckoned: parts differ.
-_EVERY = 16  # Clips between looks for the first part.
+# Clips between looks for the first part, or a quarter of those before: to look asks the disk for
+# each part, and the first of a large set is there after a hundred thousand clips.
+_EVERY = 16
 
 
 def expected_bytes(conversion: Conversion, clips: Iterable[Clip]) -> float:
@@ -65,7 +67,7 @@ class Room:
 
     def __init__(self, conversion: Conversion, report: Callable[[str], None]):
         self._conversion, self._report = conversion, report
-        self._seen, self._told = 0, False
+        self._seen, self._next, self._told = 0, _EVERY, False
 
     def done(self, item: int) -> None:
         """Counts a clip.
@@ -74,7 +76,8 @@ class Room:
           UserError: see `check`.
         """
         self._seen += 1
-        if not self._told and self._seen % _EVERY == 0:
+        if not self._told and self._seen >= self._next:
+            self._next = self._seen + max(_EVERY, self._seen // 4)
             self.check()
 
     def check(self) -> None:
@@ -84,10 +87,12 @@ class Room:
           UserError: there is clearly too little room.
         """
         clips, written = self._conversion.written_so_far()
-        missing = len(self._conversion.missing_items())
-        if not clips or not missing:
+        if not clips:
             return
+        missing = len(self._conversion.missing_items())
         self._told = True
+        if not missing:
+            return
         each = written / clips
         needed, free = each * missing, free_bytes(self._conversion.folder)
         if free < _ENOUGH * needed:

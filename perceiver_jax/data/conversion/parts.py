@@ -12,7 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -212,7 +212,9 @@ def number_of_workers(asked: int | None) -> int:
     return asked
 
 
-def digest(*texts: str) -> str:
-    """Returns 32 hexadecimal digits that other texts do not have."""
-    joined = "\n".join(texts).encode("utf-8", "surrogateescape")
-    return hashlib.blake2b(joined, digest_size=16).hexdigest()
+def digest(texts: Iterable[str]) -> str:
+    """Returns 32 hexadecimal digits that other texts do not have; keeps none of them."""
+    found = hashlib.blake2b(digest_size=16)
+    for number, text in enumerate(texts):
+        found.update(("\n" * (number > 0) + text).encode("utf-8", "surrogateescape"))
+    return found.hexdigest()

@@ -68,7 +68,7 @@ class Conversion(PartedConversion):
         return {
             "kind": self.layout.kind,
             "files": self.layout.archive.fingerprint(),
-            "entries": digest(*(f"{e.split} {e.label} {e.name}" for e in self.layout.entries)),
+            "entries": digest(f"{e.split} {e.label} {e.name}" for e in self.layout.entries),
             "num_points": self.num_points,
             "seed": self.seed,
         }
@@ -169,7 +169,7 @@ def cloud(layout: Layout, entry: Entry, num_points: int, seed: int) -> np.ndarra
       CorruptExample: it cannot be read or sampled, or has fewer points; names it.
     """
     stored = layout.read(entry)
-    seed = int(digest(str(seed), entry.name)[:16], 16)
+    seed = int(digest((str(seed), entry.name))[:16], 16)
     if isinstance(stored, Mesh):
         return sample(stored, num_points, seed)
     if len(stored) < num_points:

@@ -63,19 +63,21 @@ def test_a_grown_set_is_the_same_as_one_of_its_own(layout, tmp_path, monkeypatch
     run(dataclasses.replace(layout, clips=str(some)), tmp_path, "first", said)
     anew = run(layout, tmp_path, "anew", said)
 
-    # Another file of the same name and another size is another one.
+    # Another file of the same name is another one: of another size, or written later.
     for name in later:
-        shutil.copy(f"{layout.clips}/{name}", some)
+        shutil.copy2(f"{layout.clips}/{name}", some)
     with (some / f"Y{TRAIN[3]}.wav").open("ab") as file:
         file.write(b"\0")
+    written = (some / "silent_clip.wav").stat().st_mtime
+    os.utime(some / "silent_clip.wav", (written + 1, written + 1))
     grown = dataclasses.replace(layout, clips=str(some))
     read, said = counting(monkeypatch), []
     done = run(grown, tmp_path, "grown", said, reuse="first")
     damaged = ["text_file_1.mp4", "empty_file1.wav", "no_streams1.mkv"]  # In no set.
-    assert sorted(read) == sorted([*later, f"Y{TRAIN[3]}.wav", *damaged])
-    assert "Recordings to be copied from the set first: 8." in said
+    assert sorted(read) == sorted([*later, f"Y{TRAIN[3]}.wav", "silent_clip.wav", *damaged])
+    assert "Recordings to be copied from the set first: 7." in said
     ours, theirs = stored(done), stored(anew)
-    assert theirs.pop("made_of_train.txt") != ours.pop("made_of_train.txt")  # The longer file.
+    assert theirs.pop("made_of_train.txt") != ours.pop("made_of_train.txt")  # The two.
     # Reasons have the folder in them.
     left_out, expected = (each.pop("left_out.json").decode() for each in (ours, theirs))
     assert left_out.replace(os.fspath(some), layout.clips) == expected

@@ -90,6 +90,21 @@ def test_too_little_room_by_the_first_parts_is_refused(lists, tmp_path, monkeypa
     )
 
 
+def test_the_first_part_of_a_large_set_is_looked_for_seldom():
+    """A look asks the disk for all of its 1,024 parts."""
+    looks = []
+
+    class Nothing:
+        def written_so_far(self):
+            looks.append(count)
+            return 0, 0
+
+    found = room.Room(Nothing(), looks.append)
+    for count in range(1, 100_001):
+        found.done(count)
+    assert looks[:3] == [16, 32, 48] and looks[-1] > 75_000 and len(looks) < 40
+
+
 def test_smaller_pictures(lists, tmp_path, monkeypatch):
     monkeypatch.setattr("perceiver_jax.data.audioset.prepare.convert", convert_here)
     small = {"name": "small", "jpeg": Jpeg(24, 30), "report": lambda line: None}
