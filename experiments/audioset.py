@@ -103,6 +103,8 @@ _RECIPE = {
 # Of each stream; "*" stands for its part of the model.
 _RAW_RECIPE = {
     "data.audio": "RawAudio",
+    "data.audio.mean_of": 1,  # Samples as they are.
+    "data.audio.stddev": 1.0,
     "data.spec_augment": None,
     "*.num_samples": 61_440,
     "*.samples_per_patch": 128,

@@ -2,7 +2,9 @@
 
 A file is decoded as `perceiver_jax.data.audioset.prepare` stores recordings, and cut into windows,
 each of which is read as `AudiosetConfig.evaluated` reads a clip. Probabilities of the file are the
-means of its windows', as the evaluation's are of clips (Perceiver, Sec. 4.2).
+means of its windows', as the evaluation's are of clips (Perceiver, Sec. 4.2). A file that is
+shorter than a window is one; if the model's short recordings are evaluated at several places of a
+clip (`SoundChanges.anywhere`), it is the mean of those.
 """
 
 import dataclasses
@@ -22,15 +24,14 @@ from perceiver_jax.data.audioset.decode import read_recording
 from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.data.audioset.mel import MelSpectrogram
 from perceiver_jax.data.audioset.video import VideoConfig
-from perceiver_jax.data.media.files import open_media
+from perceiver_jax.data.media import files
 from perceiver_jax.data.media.frames import FRAME_RATE, video_streams
 from perceiver_jax.data.source import Example
 from perceiver_jax.errors import ConfigError, DataError, ModelError
 from perceiver_jax.infer.files import shown
 from perceiver_jax.infer.loaded import LoadedModel
 
-SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".flac", ".wav", ".m4a", ".ogg",
-            ".opus", ".mp3", ".aac")  # fmt: skip
+SUFFIXES = tuple(f".{each}" for each in files.SUFFIXES)  # In lower case, with the dot.
 _LONGEST = 24 * 3600.0  # Seconds that are read of a file.
 _NAMES = {"audio": "sound", "video": "video"}
 
@@ -90,7 +91,7 @@ def data_config(loaded: LoadedModel) -> AudiosetConfig:
       ModelError: it reads neither sound nor video at 25 frames a second.
     """
     if isinstance(loaded.data, AudiosetConfig):
-        return dataclasses.replace(loaded.data, eval_clips=None)
+        return loaded.data
     if loaded.data is not None:
         raise ModelError(
             f"this model was trained on {type(loaded.data).__name__}, and not on recordings: "
@@ -173,7 +174,7 @@ def read_media(path: Path | str, config: AudiosetConfig, seconds: float | None =
       DataError: the file is missing or damaged, or has nothing of what the model reads.
       UserError: PyAV or Pillow is not installed.
     """
-    with open_media(path, "sound or video") as file:
+    with files.open_media(path, "sound or video") as file:
         has = {"audio": bool(file.streams.audio), "video": bool(video_streams(file))}
     reads = {"audio": config.audio is not None, "video": config.video is not None}
     shared = [name for name in reads if reads[name]]
@@ -211,7 +212,7 @@ def read_media(path: Path | str, config: AudiosetConfig, seconds: float | None =
     if length_of(example) < config.num_frames:
         short = (
             f"{name}: {media.seconds:.2f} s, less than the {config.num_frames / FRAME_RATE:.2f} s "
-            "that the model reads; silence follows, and its last frame."
+            "that the model reads; the rest is silence, and its last frame."
         )
         media = Media(example, (*notes, short))
     return media
@@ -250,6 +251,11 @@ def tag(
       CorruptExample: a picture is damaged.
     """
     clips = hopping_clips(length_of(example), config.num_frames, hop)
+    if len(clips) == 1 and config.sound_changes is not None and config.sound_changes.anywhere:
+        several = dataclasses.replace(config, eval_clips=config.eval_clips or 1)
+        logits = loaded.apply(several.evaluated(example)["inputs"])
+        mean = _sigmoid(np.asarray(logits, np.float64)).mean(axis=0, keepdims=True)
+        return Tags(clips, mean.astype(np.float32))
     parts = [
         _sigmoid(np.asarray(loaded.apply(_inputs(config, example, batch)), np.float64))[:count]
         for batch, count in _batches(clips, batch_size)

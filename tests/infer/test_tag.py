@@ -20,6 +20,7 @@ from perceiver_jax.data.audioset.decode import read_recording
 from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.data.audioset.mel import MelSpectrogram
 from perceiver_jax.data.audioset.records import to_example, to_record
+from perceiver_jax.data.audioset.sound_changes import SoundChanges
 from perceiver_jax.data.audioset.video import VideoConfig
 from perceiver_jax.data.digits import DigitsConfig
 from perceiver_jax.errors import ModelError
@@ -143,6 +144,29 @@ def test_a_file_shorter_than_a_window(model: LoadedModel, tmp_path: Path) -> Non
     assert "0.20 s, less than the 0.32 s" in media.notes[-1]
     longer = tagging.read_media(write_clip(tmp_path / "b.mkv", seconds=1.4), DATA, seconds=1.2)
     assert longer.seconds == 1.2 and longer.notes == ()
+
+
+def test_a_short_file_lies_where_the_evaluation_has_it() -> None:
+    """At several places, for models of sound that are evaluated so."""
+    data = AudiosetConfig(video=None, num_frames=8, eval_clips=3, sound_changes=SoundChanges())
+    config = zoo.PerceiverConfig(
+        preprocessor=zoo.AudioConfig(8 * 1920, 128, position=zoo.FourierConfig(num_bands=2)),
+        encoder=tiny_models.encoder(),
+        decoder=zoo.ProjectionDecoderConfig(num_classes=3),
+    )
+    model = dataclasses.replace(make_loaded(config, NAMES), data=data)
+    read = tagging.data_config(model)
+    noise = np.random.default_rng(0).integers(1, 2**15, 9_600, np.int16)
+    example = {"id": "short", "label": np.zeros(0, np.float32), "audio": noise}
+    inputs = data.evaluated(example)["inputs"]
+    assert [int((each != 0).argmax()) for each in inputs] == [5760, 2880, 0]
+    each = _sigmoid(model.apply(inputs))
+    tags = tagging.tag(model, read, example, hop=4)
+    np.testing.assert_allclose(tags.windows, each.mean(axis=0, keepdims=True), atol=1e-6)
+    assert tags.spans == [(0.0, 0.32)] and np.ptp(each, axis=0).max() > 1e-4
+    # Windows of a longer one begin with frames, as those of any model.
+    example["audio"] = np.tile(noise, 3)
+    assert tagging.tag(model, read, example, hop=4).windows.shape == (3, 3)
 
 
 def test_picture_and_table(model: LoadedModel, tmp_path: Path) -> None:
