@@ -25,6 +25,7 @@ from perceiver_jax.data.audioset.video import VideoConfig
 from perceiver_jax.data.digits import DigitsConfig
 from perceiver_jax.errors import ModelError
 from perceiver_jax.infer import tag_files, tagging
+from perceiver_jax.infer.commands.names import distinct
 from perceiver_jax.infer.loaded import LoadedModel
 from tests import tiny_models
 from tests.data.media.clips import write_clip
@@ -225,6 +226,13 @@ def test_files_of_any_name_are_tagged(
             assert {row["file"] for row in csv.DictReader(file)} == {
                 f"{tmp_path}/{name}".replace("\n", r"\n")
             }
+
+
+def test_names_that_are_the_same_get_numbers() -> None:
+    names = distinct(["a", "A", "a-2", "a", "b", "a-2", "A-3"])
+    assert names == ["a", "A-2", "a-2-2", "a-3", "b", "a-2-3", "A-3-2"]
+    # Each in a folder of its own: not every number is tried for every name.
+    assert distinct(["audio"] * 20_000)[-1] == "audio-20000"
 
 
 def test_windows_that_leave_gaps_are_told(model: LoadedModel, tmp_path: Path) -> None:

@@ -15,11 +15,13 @@ def distinct(stems: list[str]) -> list[str]:
     some systems. Long ones are cut, and characters that end a line become "_".
     """
     taken: set[str] = set()
+    numbers: dict[str, int] = {}  # The next of each name: ten thousand may be "audio".
     names = []
     for stem in map(_fitting, stems):
-        name, number = stem, 2
+        name, key = stem, _key(stem)
         while _key(name) in taken:
-            name, number = f"{stem}-{number}", number + 1
+            number = numbers.get(key, 2)
+            name, numbers[key] = f"{stem}-{number}", number + 1
         taken.add(_key(name))
         names.append(name)
     return names
