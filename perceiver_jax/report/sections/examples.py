@@ -10,8 +10,7 @@ from perceiver_jax.report.context import Context
 from perceiver_jax.report.markup import Markup, element, join, note
 from perceiver_jax.report.page import NotShown, Section
 from perceiver_jax.report.pictures import is_wide, picture
-from perceiver_jax.report.run_record import Run
-from perceiver_jax.tasks import MultilabelConfig
+from perceiver_jax.report.sections.classes import applies as applies
 from perceiver_jax.tasks.predictions import ClassPredictions
 
 TITLE = "Examples"
@@ -20,11 +19,6 @@ MOST = 80  # Pictures of all classes together,
 MOST_OF_A_CLASS = 4  # and of one.
 
 _NO_CLASSES = "the task does not choose one of several classes"
-
-
-def applies(run: Run) -> bool:
-    """Whether an example has one class; those with several have sections of their own."""
-    return not isinstance(run.config.task, MultilabelConfig)
 
 
 def render(context: Context) -> Section:

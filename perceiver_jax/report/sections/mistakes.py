@@ -9,8 +9,7 @@ from perceiver_jax.report.context import Context
 from perceiver_jax.report.markup import Markup, element, join, note, table
 from perceiver_jax.report.page import NotShown, Section
 from perceiver_jax.report.pictures import is_wide, picture
-from perceiver_jax.report.run_record import Run
-from perceiver_jax.tasks import MultilabelConfig
+from perceiver_jax.report.sections.classes import applies as applies
 from perceiver_jax.tasks.predictions import ClassPredictions
 
 TITLE = "Worst mistakes"
@@ -23,11 +22,6 @@ class _Mistake(NamedTuple):
     said_share: str  # Its probability.
     label: str  # What it is.
     label_share: str
-
-
-def applies(run: Run) -> bool:
-    """Whether an example has one class; those with several have sections of their own."""
-    return not isinstance(run.config.task, MultilabelConfig)
 
 
 def render(context: Context) -> Section:
