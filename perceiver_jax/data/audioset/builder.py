@@ -21,7 +21,7 @@ from perceiver_jax.data.audioset.decode import Store
 from perceiver_jax.data.audioset.described import Outcome, describe_set
 from perceiver_jax.data.audioset.jpeg import Jpeg
 from perceiver_jax.data.audioset.records import SPLITS, VERSION, features, to_record
-from perceiver_jax.data.audioset.reuse import made_of
+from perceiver_jax.data.audioset.reuse import note
 from perceiver_jax.data.audioset.shards import read_clip
 from perceiver_jax.data.conversion.parts import LeftOut
 from perceiver_jax.data.source import CorruptExample
@@ -120,7 +120,8 @@ def _decode(clip: Clip, root: str, store: Store, jpeg: Jpeg) -> Iterator[Any]:
     except CorruptExample as error:
         told["left_out"] = str(error)
     else:
-        told["remarks"], told["made_of"] = recording.remarks, made_of(clip, root)
+        told["remarks"] = recording.remarks
+        told["made_of"] = note(clip, root, recording.remarks)
         yield clip.segment.key, to_record(clip.segment, clip.path, recording)
     yield beam.pvalue.TaggedOutput(_TOLD, json.dumps(told))
 

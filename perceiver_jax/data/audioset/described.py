@@ -23,7 +23,7 @@ class Outcome:
     """What became of a set's clips."""
 
     ids: Mapping[str, list[str]]  # Of the recordings, by split, in the stored order.
-    made_of: Mapping[str, list[str]]  # Of what files; see perceiver_jax.data.audioset.reuse.
+    made_of: Mapping[str, list[str]]  # Of what; see perceiver_jax.data.audioset.reuse.note.
     lengths: Mapping[str, list[tuple[int, int]]]  # Of each shard: recordings, bytes.
     left_out: tuple[LeftOut, ...]
     remarks: tuple[LeftOut, ...]  # On recordings that are in the set and are odd.

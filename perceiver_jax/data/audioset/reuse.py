@@ -13,7 +13,7 @@ from typing import Any
 
 from perceiver_jax.data.audioset.audioset import Recordings
 from perceiver_jax.data.audioset.clip_names import Clip
-from perceiver_jax.data.audioset.described import LEFT_OUT, made_of_file
+from perceiver_jax.data.audioset.described import made_of_file
 from perceiver_jax.data.audioset.records import SPLITS
 from perceiver_jax.data.conversion.parts import digest
 from perceiver_jax.data.source import CorruptExample
@@ -35,6 +35,11 @@ def made_of(clip: Clip, root: str) -> str:
         return ""
     segment = clip.segment
     return digest((*texts, f"{segment.id} {segment.start} {segment.end} {clip.cut} {clip.skip}"))
+
+
+def note(clip: Clip, root: str, remarks: Sequence[str]) -> str:
+    """Returns the line of `made_of_file` on a recording: of what it is made, and what is odd."""
+    return f"{made_of(clip, root)} {json.dumps(list(remarks))}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +70,6 @@ def find_copies(
     """
     try:
         metadata = json.loads((folder / "metadata.json").read_text("utf-8"))
-        left_out = json.loads((folder / LEFT_OUT).read_text("utf-8"))
         lists = {
             split: (folder / made_of_file(split)).read_text("utf-8").split("\n")
             for split in SPLITS
@@ -79,20 +83,17 @@ def find_copies(
     if differing := [key for key in made if metadata.get(key) != made[key]]:
         told = " and ".join(f"--{key}={metadata[key]}" for key in differing if key in metadata)
         raise DataError(f"--reuse: {folder} is made with {told}. Give the same, or no --reuse.")
-    remarks: dict[tuple[str, str], list[str]] = {}
-    for each in left_out["remarks"]:
-        remarks.setdefault((each["split"], each["name"]), []).append(each["remark"])
-    known = {
-        text: (split, index)
-        for split, lines in lists.items()
-        for index, text in enumerate(lines)
-        if text
-    }
+    known = {}
+    for split, lines in lists.items():
+        for index, line in enumerate(lines):
+            mark, _, remarks = line.partition(" ")
+            if mark:
+                known[mark] = split, index, remarks
     found = {}
     for number, clip in enumerate(clips):
-        if place := known.get(made_of(clip, root)):
-            told_of = remarks.get((place[0], clip.path), ())
-            found[number] = Copy(*place, tuple(told_of))
+        if there := known.get(made_of(clip, root)):
+            split, index, remarks = there
+            found[number] = Copy(split, index, tuple(json.loads(remarks)))
     return found
 
 

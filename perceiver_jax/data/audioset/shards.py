@@ -10,7 +10,7 @@ from perceiver_jax.data.audioset.clip_names import Clip
 from perceiver_jax.data.audioset.decode import Recording, Store, read_recording
 from perceiver_jax.data.audioset.jpeg import Jpeg
 from perceiver_jax.data.audioset.records import features, to_record
-from perceiver_jax.data.audioset.reuse import Copy, OtherSet, made_of
+from perceiver_jax.data.audioset.reuse import Copy, OtherSet, note
 from perceiver_jax.data.conversion.disk import free_bytes, size
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import DataError, UserError
@@ -74,7 +74,7 @@ def write_shard(
                 with _writing(shard):
                     writer.write(data)
                 ids.append(clip.segment.id)
-                sources.append(made_of(clip, root))
+                sources.append(note(clip, root, odd))
                 remarks += [(clip.path, remark) for remark in odd]
                 size += len(data)
             done(number)

@@ -13,8 +13,11 @@ from perceiver_jax.data.audioset.audioset import RecordingsConfig
 from perceiver_jax.data.audioset.prepare import prepare
 from perceiver_jax.errors import DataError
 from tests.data.audioset.sets import TEST, TRAIN, convert_here, row, write_set
+from tests.data.media.clips import write_clip
 
 pytest.importorskip("tensorflow_datasets")
+
+ID = "--4gqARaEJE"
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +116,19 @@ def test_labels_and_split_are_those_of_the_new_lists(layout, tmp_path, monkeypat
         shard.write_bytes(b"")
     with pytest.raises(DataError, match=r"--reuse: recording \d+ to train on of .* cannot be read"):
         run(layout, tmp_path, "last", said, store="none", reuse="first")
+
+
+def test_remarks_are_of_segments_and_not_of_files(layout, tmp_path):
+    (tmp_path / "clips").mkdir()
+    whole = tmp_path / "clips" / f"{ID}.wav"
+    write_clip(whole, seconds=4, times=None)  # It clicks at each whole second.
+    lists = tmp_path / "lists.csv"
+    lists.write_text(f'{ID}, 0.200, 0.800, "/m/a"\n{ID}, 0.900, 1.500, "/m/b"\n')
+    own = dataclasses.replace(layout, segments=str(lists), clips=str(tmp_path / "clips"))
+    options = {"report": lambda line: None, "store": "none"}
+    for name, reuse in (("first", None), ("second", "first"), ("third", "second")):
+        done = prepare(
+            [own.segments], [], own.classes, own.clips, str(tmp_path), name=name, reuse=reuse,
+            **options,
+        )  # fmt: skip
+        assert [(each.name, each.reason) for each in done.remarks] == [(whole.name, "silent")]
