@@ -67,7 +67,7 @@ class Conversion(PartedConversion):
     reuse: str | None = None  # The folder of another set that may have some of the recordings.
 
     version: ClassVar[str] = VERSION
-    part_pattern: ClassVar[str] = f"{_WORK}/*.json"
+    part_pattern: ClassVar[str] = DONE_PATTERN
     told: ClassVar[Mapping[str, str]] = {
         "store": "with --store={}",
         "frame_size": "with --frame_size={}",

@@ -217,6 +217,23 @@ def test_stopped_at_any_part_it_goes_on_and_the_set_is_the_same(layout, tmp_path
         run(layout, tmp_path, store="video")
 
 
+def test_stopped_before_anything_is_converted_it_begins_anew(layout, tmp_path, monkeypatch):
+    """While lists of parts are written, which takes a minute of two million clips."""
+    listed, real = [], audioset_convert.Conversion._listed
+
+    def stopping(self, part):
+        listed.append(part)
+        if len(listed) == 3:
+            raise KeyboardInterrupt
+        return real(self, part)
+
+    monkeypatch.setattr(audioset_convert.Conversion, "_listed", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run(layout, tmp_path, store="none")
+    assert list((tmp_path / "own.parts" / "work").glob("clips-*.json"))
+    assert run(layout, tmp_path, store="none").converted == 15
+
+
 def test_video_kept_as_it_was_encoded(layout, tmp_path):
     run(layout, tmp_path, "jpeg")
     run(layout, tmp_path, "video", store="video")
