@@ -123,7 +123,7 @@ def _read(
     audio = frames = video = None
     if sounding is not None:
         count = round(segment.seconds * SAMPLE_RATE)
-        found = sound_from(sounding.open, sounding.path, origin, count)
+        found = sound_from(sounding.open, sounding.path, origin + sounding.ahead, count)
         audio = found if len(found) else None
     if seen is not None and store != "none":
         frames, video = _pictures(seen, segment, origin, store, jpeg)
@@ -148,7 +148,7 @@ def _read(
 def _origin(
     sources: Sequence[Source], segment: Segment, cut: bool, skip: float
 ) -> tuple[Fraction, bool]:
-    """When the segment begins, by the files' clock, and whether they are of more than it.
+    """When the segment begins, by the first file's clock, and whether they are of more than it.
 
     Raises:
       CorruptExample: they are not of the segment, or have nothing at all.
@@ -173,8 +173,12 @@ def _origin(
             )
     if whole:
         return min(each.start() for each in sources) + Fraction(begins), True
-    times = [time for each in sources for time in first_times(each.open, each.path)]
-    there = [time for time in times if time is not None]
+    there = [
+        time - each.ahead
+        for each in sources
+        for time in first_times(each.open, each.path)
+        if time is not None
+    ]
     if not there:
         raise CorruptExample(f"{str(path)!r} has neither sound nor frames.")
     return min(there), False

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Seconds by which sound and video of one recording differ in length; of others they differ by more.
 _ALIKE = 1
+# Formats whose clocks begin anywhere. Those of others begin with the recording, at 0.
+_ANYWHERE = ("mpegts", "mpeg")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +31,21 @@ class Source:
     has_video: bool
     has_audio: bool
     remark: str = ""  # What is odd about its being read.
+    ahead: Fraction = Fraction(0)  # Seconds that its clock shows more than that of the first file.
 
     def open(self) -> "av.container.InputContainer":
         """Opens it; see `open_media`."""
         return open_media(self.path, "sound or video")
 
     def start(self) -> Fraction:
-        """When it begins, by its own clock; see `start_of`."""
+        """When it begins, by the clock of the first file; see `start_of`."""
         with self.open() as file:
-            return start_of(file)
+            return start_of(file) - self.ahead
+
+    def zero(self) -> Fraction:
+        """What its own clock shows when the recording begins."""
+        with self.open() as file:
+            return start_of(file) if file.format.name in _ANYWHERE else Fraction(0)
 
     def seconds(self) -> float:
         """How long it is; see `seconds_of`."""
@@ -73,7 +81,10 @@ def choose(paths: Sequence[Path | str], *, video: bool) -> list[Source]:
         return [
             dataclasses.replace(seen, has_audio=False),
             dataclasses.replace(
-                sounding, has_video=False, remark=f"its sound is that of {sounding.path.name}"
+                sounding,
+                has_video=False,
+                remark=f"its sound is that of {sounding.path.name}",
+                ahead=sounding.zero() - seen.zero(),
             ),
         ]
     apart = f"{sounding.path.name} has sound, and is {lengths[1]:.1f} s long, not {lengths[0]:.1f}"

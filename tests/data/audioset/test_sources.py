@@ -1,5 +1,6 @@
 """Sound and video in files of their own, as downloaders leave them."""
 
+import av
 import pytest
 
 from perceiver_jax.data.audioset.decode import read_recording
@@ -37,6 +38,37 @@ def test_sound_and_video_of_two_files_are_on_one_clock(files, names, store):
     assert len(found.audio) == 57_600 and found.num_frames == 30
     assert click_times(found.audio) == [pytest.approx(0.6, abs=0.002)]
     assert flash_times(pictures(found)) == [pytest.approx(0.6, abs=0.04)]
+
+
+@pytest.mark.parametrize("segment", [SEGMENT, Segment("abcdefghijk", 0, LENGTH, ())])
+@pytest.mark.parametrize("late", [False, True])
+def test_clocks_that_begin_anywhere(tmp_path, segment, late):
+    """MPEG's streams count from where they were sent, or muxed."""
+    times = frame_times(25, LENGTH)
+    seen = write_clip(tmp_path / "x.ts", times=times, seconds=LENGTH, sample_rate=None)
+    if late:
+        shift(seen, 1_000)
+    heard = write_clip(tmp_path / "x.m4a", seconds=LENGTH, times=None, audio_codec="aac")
+    found = read_recording(seen, segment, others=[heard])
+    clicks, flashes = click_times(found.audio), flash_times(pictures(found))
+    assert len(clicks) >= 1
+    assert flashes == [pytest.approx(each, abs=0.04) for each in clicks]
+
+
+def shift(path, seconds):
+    """Writes a file of video anew, with later times."""
+    written = path.with_suffix(".late.ts")
+    with av.open(str(path)) as file, av.open(str(written), "w") as copy:
+        stream = file.streams.video[0]
+        target = copy.add_stream_from_template(stream)
+        for packet in file.demux(stream):
+            if packet.pts is not None:
+                packet.pts, packet.dts = (
+                    time + round(seconds / packet.time_base) for time in (packet.pts, packet.dts)
+                )
+                packet.stream = target
+                copy.mux(packet)
+    written.replace(path)
 
 
 def test_a_file_with_both_comes_before_two(files):
