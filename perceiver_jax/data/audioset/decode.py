@@ -14,7 +14,7 @@ from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.data.audioset.sources import Source, choose
 from perceiver_jax.data.media.encoded import EncodedVideo, cut_video
 from perceiver_jax.data.media.excerpts import first_times, frames_from, sound_from
-from perceiver_jax.data.media.frames import FRAME_RATE, pixel_shape, video_streams
+from perceiver_jax.data.media.frames import FRAME_RATE, pixel_shape, shown_at, video_streams
 from perceiver_jax.data.media.sound import SAMPLE_RATE
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.errors import DataError, require
@@ -121,12 +121,14 @@ def _read(
     seen = next((each for each in sources if each.has_video), None)
     origin, whole = _origin(sources, segment, cut, skip)
     audio = frames = video = None
+    remarks = [each.remark for each in sources if each.remark]
     if sounding is not None:
         count = round(segment.seconds * SAMPLE_RATE)
         found = sound_from(sounding.open, sounding.path, origin + sounding.ahead, count)
         audio = found if len(found) else None
     if seen is not None and store != "none":
-        frames, video = _pictures(seen, segment, origin, store, jpeg)
+        frames, video, remark = _pictures(seen, segment, origin, store, jpeg)
+        remarks += [remark] if remark else []
     if audio is None and not frames and video is None:
         if seen is not None and store == "none":
             raise CorruptExample(f"{str(first.path)!r} has no sound, and frames are not wanted.")
@@ -134,7 +136,6 @@ def _read(
             f"{str(first.path)!r} has neither sound nor frames"
             + (f" from second {segment.start:g} on." if whole else ".")
         )
-    remarks = [each.remark for each in sources if each.remark]
     if audio is None:
         remarks.append("its sound has no samples" if sounding is not None else "no sound")
     elif int(np.abs(audio.astype(np.int32)).max()) <= _SILENT:
@@ -201,7 +202,8 @@ def _lengths(recording: Recording, segment: Segment) -> list[str]:
 
 def _pictures(
     source: Source, segment: Segment, origin: Fraction, store: Store, jpeg: Jpeg
-) -> tuple[tuple[bytes, ...] | None, EncodedVideo | None]:
+) -> tuple[tuple[bytes, ...] | None, EncodedVideo | None, str]:
+    """Frames or video, and what is odd about them."""
     open_file, path = source.open, source.path
     count = round(segment.seconds * FRAME_RATE)
     frames = itertools.islice(frames_from(open_file, path, origin), count)
@@ -214,11 +216,24 @@ def _pictures(
             # A frame that is shown for several ticks is made a picture of once.
             pictures.append(pictures[-1] if frame is last else to_jpeg(frame, pixel, jpeg))
             last = frame
-        return tuple(pictures), None
-    found, rotation = 0, 0
+        return tuple(pictures), None, ""
+    found, rotation, begins, longest = 0, 0, Fraction(0), Fraction(1, FRAME_RATE)
     for frame in frames:
+        if not found:
+            begins = shown_at(frame) - origin
+            longest = max(longest, (frame.duration or 0) * Fraction(frame.time_base or 0))
         found, rotation = found + 1, 90 * round(frame.rotation / 90)
     if not found:
-        return None, None
+        return None, None, ""
     data, start = cut_video(open_file, path, origin, origin + Fraction(segment.seconds))
-    return None, EncodedVideo(data, start, rotation, found)
+    video = EncodedVideo(data, start, rotation, found)
+    # What is read again must be what was seen here.
+    copied = video.begins(str(path))
+    if copied is None or copied >= min(Fraction(found, FRAME_RATE), Fraction(segment.seconds)):
+        raise DataError(
+            f"the video of {str(path)!r} cannot be copied as it is (nothing of the segment is in "
+            "the copy); store JPEG instead."
+        )
+    late = copied - begins
+    remark = f"its copied video begins {float(late):.2f} s late" if late > longest else ""
+    return None, video, remark

@@ -11,7 +11,14 @@ import numpy as np
 
 from perceiver_jax.data.media.excerpts import Open, frames_from
 from perceiver_jax.data.media.files import open_media, reason, seek
-from perceiver_jax.data.media.frames import FRAME_RATE, pixel_shape, upright, video_stream, within
+from perceiver_jax.data.media.frames import (
+    FRAME_RATE,
+    pixel_shape,
+    shown_at,
+    upright,
+    video_stream,
+    within,
+)
 from perceiver_jax.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,6 +35,20 @@ class EncodedVideo:
     start: float  # Second of the file's own time at which the clock starts.
     rotation: int  # Degrees, counterclockwise, by which frames are turned to be upright.
     num_frames: int  # At 25 a second from `start` on.
+
+    def begins(self, name: str) -> Fraction | None:
+        """Second, by its clock, at which the frame is shown that is first; None: it has no frame.
+
+        Args:
+          name: of the recording, for messages.
+
+        Raises:
+          DataError: the data is damaged.
+        """
+        start = Fraction(self.start).limit_denominator(1_000_000)
+        frames = frames_from(lambda: open_media(name, file=io.BytesIO(self.data)), name, start)
+        first = next(frames, None)
+        return None if first is None else shown_at(first) - start
 
     def frames(
         self, first: int, count: int, name: str, shorter_side: int | None = None
@@ -125,14 +146,22 @@ def _packets(
     They begin with the last key frame that is shown at `origin` or before, or else with the first
     one, and end when all that is shown before `end` was there.
     """
-    packets: list[tuple[av.Packet, int, int]] = []
+    packets: list[tuple[av.Packet, int, int | None]] = []
     for packet in file.demux(stream):
-        if packet.pts is None or packet.dts is None or packet.time_base is None:
+        if packet.pts is None or packet.time_base is None:
             continue
-        if packet.dts * packet.time_base > end:
+        if packet.dts is not None and packet.dts * packet.time_base > end:
             break
         if packet.is_keyframe and packet.pts * packet.time_base <= origin:
             packets.clear()  # A file that cannot be entered there is read from its beginning.
         if packets or packet.is_keyframe:
             packets.append((packet, packet.pts, packet.dts))
-    return packets
+    # Matroska does not note when frames are decoded. Where frames are not in the order in which
+    # they are shown, FFmpeg knows it only some frames after it has entered the file.
+    timed: list[tuple[av.Packet, int, int]] = []
+    for packet, shown, noted in reversed(packets):
+        decoded = noted
+        if decoded is None:
+            decoded = min(shown, timed[-1][2] - 1) if timed else shown
+        timed.append((packet, shown, decoded))
+    return timed[::-1]

@@ -85,6 +85,13 @@ def video_streams(
     ]
 
 
+def shown_at(frame: "av.VideoFrame") -> Fraction:
+    """When a frame is shown, in seconds by its file's clock; 0, where it does not say."""
+    if frame.pts is None or frame.time_base is None:
+        return Fraction(0)
+    return frame.pts * frame.time_base
+
+
 def rate_of(stream: "av.video.stream.VideoStream") -> Fraction:
     """Frames a second that a stream says it has, on average."""
     return stream.average_rate or stream.guessed_rate or Fraction(FRAME_RATE)

@@ -9,10 +9,18 @@ from PIL import Image
 
 from perceiver_jax.data.audioset.decode import read_recording
 from perceiver_jax.data.audioset.labels import Segment
+from perceiver_jax.data.media import encoded
 from perceiver_jax.data.media.files import open_media
 from perceiver_jax.data.source import CorruptExample
 from tests.data.audioset.stored import pictures
-from tests.data.media.clips import click_times, flash_times, frame_times, write_clip
+from tests.data.media.clips import (
+    click_times,
+    flash_times,
+    frame_times,
+    seconds_seen,
+    write_clip,
+    write_seconds,
+)
 
 TIMES = frame_times(25, 1.6)
 
@@ -115,6 +123,35 @@ def test_the_whole_recording_without_a_length_is_cut(tmp_path):
     assert click_times(read_recording(path, segment(1.4, 1.2)).audio) == [
         pytest.approx(0.6, abs=0.002)
     ]
+
+
+@pytest.mark.parametrize("group", [250, 20])
+def test_matroska_that_does_not_say_when_its_first_frames_are_decoded(tmp_path, group):
+    """As FFmpeg reads it: at its beginning and wherever it is entered, if it has B-frames."""
+    whole = write_seconds(tmp_path / "whole.mkv", 16, group)
+    cut = write_seconds(tmp_path / "cut.mkv", 4, group)
+    with open_media(whole) as file:
+        assert next(file.demux(video=0)).dts is None
+    for path, begins, options in ((whole, 9, {}), (cut, 0, {"cut": True})):
+        for store in ("jpeg", "video"):
+            part = read_recording(path, segment(9, 4), store=store, **options)
+            assert part.remarks == ("no sound",) and part.num_frames == 100
+            # In the middle of each fifth of a second; encoded, a grey is off by less than a half.
+            assert seconds_seen(pictures(part)[2::5]) == [begins + k // 5 for k in range(20)]
+
+
+def test_a_copy_that_has_not_the_beginning_of_the_video_is_told_or_refused(tmp_path, monkeypatch):
+    path, real, least = write_seconds(tmp_path / "a.mkv", 8, 20), encoded._packets, 0
+    monkeypatch.setattr(
+        encoded, "_packets", lambda *args: [each for each in real(*args) if each[1] >= least]
+    )
+    assert read_recording(path, segment(3, 4), store="video").remarks == ("no sound",)
+    least = 4_000  # Milliseconds.
+    remarks = read_recording(path, segment(3, 4), store="video").remarks
+    assert remarks == ("its copied video begins 1.00 s late", "no sound")
+    least = 7_000
+    with pytest.raises(CorruptExample, match=r"a.mkv' cannot be copied as it is \(nothing of the"):
+        read_recording(path, segment(3, 4), store="video")
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,26 @@ def write_clip(
     return path
 
 
+def write_seconds(path: Path, seconds: int, group: int, rate: int = 5) -> Path:
+    """Writes H.264 with B-frames, a key frame every `group` frames; see `seconds_seen`."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=rate)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video.codec_context.gop_size = group
+        for number in range(seconds * rate):
+            pixels = np.full((48, 64, 3), 5 * (number // rate) + 20, np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, rate)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    return path
+
+
+def seconds_seen(frames: Sequence[np.ndarray]) -> list[int]:
+    """Of which second of a file of `write_seconds` frames are: its number is their grey."""
+    return [round((float(frame.mean()) - 20) / 5) for frame in frames]
+
+
 def click_track(rate: int, start: float, end: float) -> np.ndarray:
     """Samples, int16 [n], from `start` to `end`: a loud burst at each whole second."""
     at = np.arange(round(start * rate), round(end * rate)) / rate
