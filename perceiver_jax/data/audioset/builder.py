@@ -16,14 +16,14 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import hashing
 
 from perceiver_jax.data.audioset.clip_names import Clip
+from perceiver_jax.data.audioset.clips import LOST, spare
 from perceiver_jax.data.audioset.convert import Conversion
 from perceiver_jax.data.audioset.decode import Store
-from perceiver_jax.data.audioset.described import Outcome, describe_set
+from perceiver_jax.data.audioset.described import ClipLeftOut, Outcome, describe_set
 from perceiver_jax.data.audioset.jpeg import Jpeg
 from perceiver_jax.data.audioset.records import SPLITS, VERSION, features, to_record
 from perceiver_jax.data.audioset.reuse import note
 from perceiver_jax.data.audioset.shards import read_clip
-from perceiver_jax.data.conversion.parts import LeftOut
 from perceiver_jax.data.source import CorruptExample
 from perceiver_jax.data.stored import FORMAT
 
@@ -118,10 +118,11 @@ def _decode(clip: Clip, root: str, store: Store, jpeg: Jpeg) -> Iterator[Any]:
     try:
         recording = read_clip(clip, root, store, jpeg)
     except CorruptExample as error:
-        told["left_out"] = str(error)
+        told["left_out"], told["spare"] = str(error), dict.fromkeys(clip.others, LOST)
     else:
         told["remarks"] = recording.remarks
-        told["made_of"] = note(clip, root, recording.remarks)
+        told["spare"] = spare(clip, root, recording.read, recording.remarks)
+        told["made_of"] = note(clip, root, recording.remarks, told["spare"])
         yield clip.segment.key, to_record(clip.segment, clip.path, recording)
     yield beam.pvalue.TaggedOutput(_TOLD, json.dumps(told))
 
@@ -130,7 +131,7 @@ def _outcome(conversion: Conversion) -> Outcome:
     """Collects what became of the clips, in the order in which TFDS stores them."""
     ids: dict[str, list[str]] = {}
     sources: dict[str, list[str]] = {}
-    left_out, remarks = list(conversion.missing), []
+    left_out, remarks, spares = list(conversion.missing), [], []
     for split in SPLITS:
         hasher = hashing.Hasher(split)
         told = [
@@ -143,6 +144,10 @@ def _outcome(conversion: Conversion) -> Outcome:
         sources[split] = [each["made_of"] for each in told if "left_out" not in each]
         for each in told:
             if "left_out" in each:
-                left_out.append(LeftOut(each["path"], split, each["left_out"]))
-            remarks += [LeftOut(each["path"], split, what) for what in each.get("remarks", ())]
-    return Outcome(ids, sources, {}, tuple(left_out), tuple(remarks))
+                left_out.append(ClipLeftOut.of(each["id"], each["path"], each["left_out"], split))
+            remarks += [
+                ClipLeftOut.of(each["id"], each["path"], what, split)
+                for what in each.get("remarks", ())
+            ]
+            spares.append(each["spare"])
+    return Outcome(ids, sources, {}, tuple(left_out), tuple(remarks), tuple(spares))

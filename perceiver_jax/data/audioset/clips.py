@@ -2,8 +2,9 @@
 
 import dataclasses
 import os
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from perceiver_jax.data.audioset.clip_names import Clip, Named, read_name
@@ -12,6 +13,7 @@ from perceiver_jax.data.media.files import SUFFIXES
 from perceiver_jax.errors import DataError
 
 _NONE = "there is no clip of it"
+LOST = "its segment is left out, with another file of it"  # Of files at hand for what that lacks.
 
 
 class Unused(NamedTuple):
@@ -28,7 +30,9 @@ class Found:
     clips: tuple[Clip, ...]  # In the order of the segments.
     missing: tuple[Segment, ...]  # There is no file of these,
     reasons: Mapping[str, str]  # and why, by the keys of the segments.
-    unused: tuple[Unused, ...]  # Of sound or video, or of a missing segment by their names.
+    # Of sound or video, or of a missing segment by their names. Those that are at hand for what
+    # another one lacks are not among them: whether they are used is seen when that is read.
+    unused: tuple[Unused, ...]
 
 
 def find_clips(folder: str, segments: Sequence[Segment]) -> Found:
@@ -131,17 +135,57 @@ def _best(clips: Sequence[Clip]) -> Clip:
 def _spare(
     paths: Sequence[str], clips: Sequence[Clip], candidates: Mapping[str, Sequence[Clip]]
 ) -> Iterator[Unused]:
-    """The files that come after another one of each of their segments."""
-    first = {clip.path for clip in clips}
+    """The files that come after another one of each of their segments, and cannot help it."""
+    at_hand = {path for clip in clips for path in (clip.path, *clip.others)}
     before: dict[str, str] = {}
     for clip in clips:
-        helps = set(clip.others)
         for each in candidates[clip.segment.key]:
-            what = f"of its segment {clip.path} comes first"
-            if each.path in helps:
-                what += ", and this one only for what that lacks"
-            before.setdefault(each.path, what)
-    return (Unused(path, before[path]) for path in paths if path not in first)
+            before.setdefault(each.path, f"of its segment {clip.path} comes first")
+    return (Unused(path, before[path]) for path in paths if path not in at_hand)
+
+
+def spare(clip: Clip, root: str, read: Sequence[Path], remarks: Sequence[str]) -> dict[str, str]:
+    """Says which files of a clip its recording is not made of, and why.
+
+    Args:
+      clip: the clip.
+      root: the folder that it is in.
+      read: the files that were read,
+      remarks: and what was odd about them.
+    """
+    taken = [os.path.relpath(path, root) for path in read]
+    found = {}
+    for path in (clip.path, *clip.others):
+        if os.path.normpath(path) in taken:
+            continue
+        told = f"{os.path.basename(path)} has sound, and is "
+        length = next((each for each in remarks if each.startswith(told)), None)
+        if length is not None:
+            why = f"it is not joined to {taken[0]}: it is {length.removeprefix(told)}"
+        elif path == clip.path:
+            why = f"it lacks sound or video, or cannot be read; {taken[0]} is read in its place"
+        else:
+            why = f"of its segment {taken[0]} comes first, and lacks nothing that this one has"
+        found[path] = why
+    return found
+
+
+def never_read(clips: Iterable[Clip], spares: Iterable[Mapping[str, str]]) -> Iterator[Unused]:
+    """The files that no recording is made of, though they were at hand.
+
+    Args:
+      clips: all of a set.
+      spares: of each of them what `spare` says.
+    """
+    reasons: dict[str, str] = {}
+    count: Counter[str] = Counter()
+    for each in spares:
+        count.update(each.keys())
+        for path, reason in each.items():
+            reasons.setdefault(path, reason)
+    if reasons:
+        count.subtract(path for clip in clips for path in (clip.path, *clip.others))
+    return (Unused(path, reason) for path, reason in sorted(reasons.items()) if not count[path])
 
 
 def _of_another_time(named: Named) -> str:

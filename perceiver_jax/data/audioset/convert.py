@@ -20,6 +20,7 @@ from perceiver_jax.data.audioset.clip_names import Clip
 from perceiver_jax.data.audioset.clips import Unused
 from perceiver_jax.data.audioset.decode import Store
 from perceiver_jax.data.audioset.described import (
+    ClipLeftOut,
     Outcome,
     describe_set,
     describe_shards,
@@ -30,7 +31,7 @@ from perceiver_jax.data.audioset.labels import Classes, Segment
 from perceiver_jax.data.audioset.records import SPLITS, VERSION
 from perceiver_jax.data.audioset.reuse import Copy, OtherSet, find_copies
 from perceiver_jax.data.audioset.shards import write_shard
-from perceiver_jax.data.conversion.parts import LOCK, LeftOut, PartedConversion, digest
+from perceiver_jax.data.conversion.parts import LOCK, PartedConversion, digest
 from perceiver_jax.data.stored import FORMAT, as_text
 from perceiver_jax.errors import DataError
 
@@ -61,7 +62,7 @@ class Conversion(PartedConversion):
     root: str  # The folder that they are in.
     store: Store
     folder: Path  # Of the shards, until the set is whole.
-    missing: tuple[LeftOut, ...] = ()  # Segments without a clip.
+    missing: tuple[ClipLeftOut, ...] = ()  # Segments without a clip.
     unused: tuple[Unused, ...] = ()  # Files that are of none.
     jpeg: Jpeg = DEFAULT  # Of stored pictures.
     reuse: str | None = None  # The folder of another set that may have some of the recordings.
@@ -196,16 +197,19 @@ class Conversion(PartedConversion):
         """Returns what became of the clips; all parts must be there."""
         ids: dict[str, list[str]] = {split: [] for split in SPLITS}
         made_of: dict[str, list[str]] = {split: [] for split in SPLITS}
-        left_out, remarks = list(self.missing), []
+        left_out, spares = list(self.missing), []
+        remarks: list[ClipLeftOut] = []
         lengths: dict[str, list[tuple[int, int]]] = {split: [] for split in SPLITS}
         for number, part in enumerate(self.parts):
             found = json.loads(self._done(number).read_text("utf-8"))
             ids[part.split] += found["ids"]
             made_of[part.split] += found["made_of"]
             lengths[part.split].append((len(found["ids"]), found["bytes"]))
-            left_out += [LeftOut(name, part.split, why) for name, why in found["left_out"]]
-            remarks += [LeftOut(name, part.split, what) for name, what in found["remarks"]]
-        return Outcome(ids, made_of, lengths, tuple(left_out), tuple(remarks))
+            for listed, told in ((left_out, "left_out"), (remarks, "remarks")):
+                for id_, file, reason in found[told]:
+                    listed.append(ClipLeftOut.of(id_, file, reason, part.split))
+            spares += found["spare"]
+        return Outcome(ids, made_of, lengths, tuple(left_out), tuple(remarks), tuple(spares))
 
     def written_so_far(self) -> tuple[int, int]:
         """How many clips the parts have that are there, and how many bytes, packed as they are."""

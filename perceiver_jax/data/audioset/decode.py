@@ -41,6 +41,7 @@ class Recording:
     frames: tuple[bytes, ...] | None  # JPEG files, 25 a second.
     video: EncodedVideo | None  # In place of frames.
     remarks: tuple[str, ...]  # What is odd about it: "no sound", "has 3.2 of 10.0 s".
+    read: tuple[Path, ...] = ()  # The files that it is made of.
 
     @property
     def num_frames(self) -> int:
@@ -142,7 +143,8 @@ def _read(
         remarks.append("silent")
     if not frames and video is None and store != "none":
         remarks.append("its video has no frames" if seen is not None else "no video")
-    recording = Recording(audio, frames or None, video, tuple(remarks))
+    read = tuple(each.path for each in sources)
+    recording = Recording(audio, frames or None, video, tuple(remarks), read)
     return dataclasses.replace(recording, remarks=(*remarks, *_lengths(recording, segment)))
 
 

@@ -4,9 +4,10 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perceiver_jax.atomic import replacing
+from perceiver_jax.data.audioset.clips import never_read
 from perceiver_jax.data.audioset.records import VERSION, features, fingerprint, ids_file
 from perceiver_jax.data.conversion.parts import LeftOut
 from perceiver_jax.data.stored import FORMAT
@@ -15,7 +16,32 @@ if TYPE_CHECKING:
     from perceiver_jax.data.audioset.convert import Conversion
 
 LEFT_OUT = "left_out.json"  # What is not in the set, and why, and what is odd in it;
-MISSING = "missing.txt"  # ids that there is no clip of. Both are in the set's folder.
+MISSING = "missing.txt"  # ids that there is no clip of;
+DAMAGED = "damaged.txt"  # ids of clips that are there and left out. All are in the set's folder.
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipLeftOut(LeftOut):
+    """A clip or segment that is left out, or odd; its name is that of its file, if it has one."""
+
+    id: str = ""  # Of its recording.
+    file: str | None = None  # In the folder of the clips; None: there is none.
+
+    @classmethod
+    def of(cls, id_: str, file: str | None, reason: str, split: str) -> "ClipLeftOut":
+        """What is said of a clip, by its recording's id."""
+        return cls(file or id_, split, reason, id_, file)
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> "ClipLeftOut":
+        """What stands in `LEFT_OUT`; once that was a name alone."""
+        file, id_ = stored.get("file"), stored.get("id", "")
+        name = stored.get("name") or file or id_
+        return cls(name, stored["split"], stored.get("reason") or stored["remark"], id_, file)
+
+    def stored(self, what: str = "reason") -> dict[str, str | None]:
+        """As it stands there."""
+        return {"id": self.id, "file": self.file, "split": self.split, what: self.reason}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +51,9 @@ class Outcome:
     ids: Mapping[str, list[str]]  # Of the recordings, by split, in the stored order.
     made_of: Mapping[str, list[str]]  # Of what; see perceiver_jax.data.audioset.reuse.note.
     lengths: Mapping[str, list[tuple[int, int]]]  # Of each shard: recordings, bytes.
-    left_out: tuple[LeftOut, ...]
-    remarks: tuple[LeftOut, ...]  # On recordings that are in the set and are odd.
+    left_out: tuple[ClipLeftOut, ...]
+    remarks: tuple[ClipLeftOut, ...]  # On recordings that are in the set and are odd.
+    spares: tuple[Mapping[str, str], ...]  # Of clips: files that were not read, and why.
 
 
 def made_of_file(split: str) -> str:
@@ -46,17 +73,17 @@ def describe_set(conversion: "Conversion", outcome: Outcome, folder: Path) -> No
             made_of = "".join(f"{each}\n" for each in outcome.made_of[split])
             write_text(folder / made_of_file(split), made_of)
             metadata[split] = dataclasses.asdict(fingerprint(ids))
+    clips = (clip for each in conversion.clips.values() for clip in each)
+    unused = [*conversion.unused, *never_read(clips, outcome.spares)]
     listed = {
-        "left_out": [dataclasses.asdict(each) for each in outcome.left_out],
-        "remarks": [
-            {"name": each.name, "split": each.split, "remark": each.reason}
-            for each in outcome.remarks
-        ],
-        "unused": [{"name": each.path, "reason": each.reason} for each in conversion.unused],
+        "left_out": [each.stored() for each in outcome.left_out],
+        "remarks": [each.stored("remark") for each in outcome.remarks],
+        "unused": [{"file": each.path, "reason": each.reason} for each in unused],
     }
     write_text(folder / "metadata.json", json.dumps(metadata, indent=1))
     write_text(folder / LEFT_OUT, json.dumps(listed, indent=1))
-    write_missing(folder / MISSING, conversion.missing)
+    write_ids(folder / MISSING, conversion.missing)
+    write_ids(folder / DAMAGED, [each for each in outcome.left_out if each.file is not None])
 
 
 def describe_shards(conversion: "Conversion", outcome: Outcome, folder: Path) -> None:
@@ -87,12 +114,9 @@ def describe_shards(conversion: "Conversion", outcome: Outcome, folder: Path) ->
     )
 
 
-def write_missing(path: Path, missing: Sequence[LeftOut]) -> None:
-    """Writes the ids of recordings that there is no clip of, one a line, as downloaders take them.
-
-    A segment that is missing is named by its recording's id.
-    """
-    write_text(path, "".join(f"{id_}\n" for id_ in dict.fromkeys(each.name for each in missing)))
+def write_ids(path: Path, left_out: Sequence[ClipLeftOut]) -> None:
+    """Writes the ids of recordings, one a line, as downloaders take them."""
+    write_text(path, "".join(f"{id_}\n" for id_ in dict.fromkeys(each.id for each in left_out)))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from perceiver_jax.data.audioset.clip_names import Clip
 from perceiver_jax.data.audioset.clips import find_clips
 from perceiver_jax.data.audioset.convert import Conversion
 from perceiver_jax.data.audioset.decode import Store
-from perceiver_jax.data.audioset.described import MISSING, write_missing
+from perceiver_jax.data.audioset.described import MISSING, ClipLeftOut, write_ids
 from perceiver_jax.data.audioset.jpeg import Jpeg
 from perceiver_jax.data.audioset.labels import (
     Segment,
@@ -20,9 +20,8 @@ from perceiver_jax.data.audioset.labels import (
 )
 from perceiver_jax.data.audioset.records import SPLITS
 from perceiver_jax.data.audioset.room import room_lines
-from perceiver_jax.data.audioset.told import unused_lines
+from perceiver_jax.data.audioset.told import at_hand_lines, unused_lines
 from perceiver_jax.data.conversion.command import check_name
-from perceiver_jax.data.conversion.parts import LeftOut
 from perceiver_jax.errors import ConfigError, DataError
 
 
@@ -75,7 +74,7 @@ def plan(
             report(
                 f"To {split} on: {len(by_split[split]):,} clips of {len(wanted[split]):,} segments."
             )
-    for line in unused_lines(found.unused, clips):
+    for line in (*at_hand_lines(found.clips), *unused_lines(found.unused, clips)):
         report(line)
     return Conversion(
         name=name,
@@ -85,7 +84,7 @@ def plan(
         store=store,
         folder=Path(data_dir).expanduser() / f"{name}.parts",
         missing=tuple(
-            LeftOut(segment.id, splits[segment.key], found.reasons[segment.key])
+            ClipLeftOut.of(segment.id, None, found.reasons[segment.key], splits[segment.key])
             for segment in found.missing
         ),
         unused=found.unused,
@@ -105,6 +104,6 @@ def dry_run(conversion: Conversion, report: Callable[[str], None]) -> Path:
     for line in room_lines(conversion, range(len(conversion.ordered))):
         report(line)
     path = conversion.folder.with_name(f"{conversion.name}.{MISSING}")
-    write_missing(path, conversion.missing)
+    write_ids(path, conversion.missing)
     report(f"Nothing was decoded. Without a clip: {len(conversion.missing):,}; their ids: {path}")
     return path

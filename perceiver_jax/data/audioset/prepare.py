@@ -8,8 +8,8 @@ writes DATA/audioset: of every segment for which there is a clip, the sound at 4
 at 25 a second. It works on all cores. Whatever stops it, the same command goes on where it was, and
 a set is there whole or not at all. Clips that are not there or cannot be read are left out, and
 listed in DATA/audioset/1.0.0/left_out.json; there stands too which of those that are kept are
-short, silent, or without sound or video, and which files were not used. missing.txt beside it has
-the ids that there is no clip of.
+short, silent, or without sound or video, and which files were not used. Beside it missing.txt has
+the ids that there is no clip of, and damaged.txt those of clips that are there and left out.
 """
 
 from perceiver_jax.errors import exit_on_interrupt
@@ -30,7 +30,7 @@ from absl import flags
 from perceiver_jax.data.audioset.audioset import RecordingsConfig
 from perceiver_jax.data.audioset.convert import DONE_PATTERN, PART, tidy
 from perceiver_jax.data.audioset.decode import Store
-from perceiver_jax.data.audioset.described import LEFT_OUT
+from perceiver_jax.data.audioset.described import LEFT_OUT, ClipLeftOut
 from perceiver_jax.data.audioset.jpeg import DEFAULT, Jpeg
 from perceiver_jax.data.audioset.planning import dry_run, plan
 from perceiver_jax.data.audioset.records import SPLITS, VERSION, Fingerprint
@@ -38,7 +38,6 @@ from perceiver_jax.data.audioset.room import Room, room_lines
 from perceiver_jax.data.audioset.told import counted, show_left_out, show_remarks
 from perceiver_jax.data.conversion.command import check_arguments, making, show_rate
 from perceiver_jax.data.conversion.parts import (
-    LeftOut,
     alone,
     convert,
     number_of_workers,
@@ -58,8 +57,8 @@ class Prepared:
 
     folder: Path  # Where the set is.
     fingerprints: dict[str, Fingerprint]  # Of its splits.
-    left_out: tuple[LeftOut, ...]
-    remarks: tuple[LeftOut, ...]  # On recordings that are in the set and are odd.
+    left_out: tuple[ClipLeftOut, ...]
+    remarks: tuple[ClipLeftOut, ...]  # On recordings that are in the set and are odd.
     converted: int  # Clips read by this call; an interrupted one before it had done the rest.
     seconds: float  # This took, on all cores.
 
@@ -155,12 +154,12 @@ def prepare(
     return Prepared(folder, fingerprints(folder), left_out, remarks, converted, seconds)
 
 
-def listed(folder: Path) -> tuple[tuple[LeftOut, ...], tuple[LeftOut, ...]]:
+def listed(folder: Path) -> tuple[tuple[ClipLeftOut, ...], tuple[ClipLeftOut, ...]]:
     """What was left out of a set, and what is odd in it."""
     found = json.loads((folder / LEFT_OUT).read_text(encoding="utf-8"))
     return (
-        tuple(LeftOut(**each) for each in found["left_out"]),
-        tuple(LeftOut(each["name"], each["split"], each["remark"]) for each in found["remarks"]),
+        tuple(map(ClipLeftOut.read, found["left_out"])),
+        tuple(map(ClipLeftOut.read, found["remarks"])),
     )
 
 

@@ -37,9 +37,16 @@ def made_of(clip: Clip, root: str) -> str:
     return digest((*texts, f"{segment.id} {segment.start} {segment.end} {clip.cut} {clip.skip}"))
 
 
-def note(clip: Clip, root: str, remarks: Sequence[str]) -> str:
-    """Returns the line of `made_of_file` on a recording: of what it is made, and what is odd."""
-    return f"{made_of(clip, root)} {json.dumps(list(remarks))}"
+def note(clip: Clip, root: str, remarks: Sequence[str], spare: Mapping[str, str]) -> str:
+    """Returns the line of `made_of_file` on a recording: of what it is made, and what is odd.
+
+    Args:
+      clip: the recording's.
+      root: the folder that it is in.
+      remarks: on it.
+      spare: files that it is not made of; see `perceiver_jax.data.audioset.clips.spare`.
+    """
+    return f"{made_of(clip, root)} {json.dumps({'remarks': list(remarks), 'spare': dict(spare)})}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +56,7 @@ class Copy:
     split: str
     index: int  # Among the split's recordings.
     remarks: tuple[str, ...]  # On it.
+    spare: Mapping[str, str]  # Files that it is not made of, and why.
 
 
 def find_copies(
@@ -86,15 +94,21 @@ def find_copies(
     known = {}
     for split, lines in lists.items():
         for index, line in enumerate(lines):
-            mark, _, remarks = line.partition(" ")
+            mark, _, told = line.partition(" ")
             if mark:
-                known[mark] = split, index, remarks
+                known[mark] = split, index, told
     found = {}
     for number, clip in enumerate(clips):
         if there := known.get(made_of(clip, root)):
-            split, index, remarks = there
-            found[number] = Copy(split, index, tuple(json.loads(remarks)))
+            split, index, told = there
+            found[number] = Copy(split, index, **_told(json.loads(told)))
     return found
+
+
+def _told(noted: Any) -> dict[str, Any]:
+    """What a line says beside of what a recording is made; once that was remarks alone."""
+    told = noted if isinstance(noted, dict) else {"remarks": noted, "spare": {}}
+    return {"remarks": tuple(told["remarks"]), "spare": told["spare"]}
 
 
 class OtherSet:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from perceiver_jax.atomic import replacing
 from perceiver_jax.data.audioset.clip_names import Clip
+from perceiver_jax.data.audioset.clips import LOST, spare
 from perceiver_jax.data.audioset.decode import Recording, Store, read_recording
 from perceiver_jax.data.audioset.jpeg import Jpeg
 from perceiver_jax.data.audioset.records import features, to_record
@@ -34,7 +35,7 @@ def write_shard(
 
     Args:
       shard: the file to write.
-      report: the JSON file to write after it: ids, made_of, bytes, left_out, remarks.
+      report: the JSON file to write after it: ids, made_of, bytes, left_out, remarks, spare.
       clips: in the order in which they are stored.
       root: the folder that they are in.
       class_names: of all classes.
@@ -54,7 +55,7 @@ def write_shard(
 
     stored = features(class_names)
     serializer = tfds.core.example_serializer.ExampleSerializer(stored.get_serialized_info())
-    ids, sources, left_out, remarks, size = [], [], [], [], 0
+    ids, sources, left_out, remarks, spares, size = [], [], [], [], [], 0
     with replacing(shard) as temporary:
         # One record a group: any is read without its neighbours.
         writer = ArrayRecordWriter(str(temporary), "group_size:1")
@@ -63,19 +64,23 @@ def write_shard(
                 if number in given_up:
                     raise CorruptExample(given_up[number])
                 if other is not None and number in copies:
-                    record, odd = other.record(copies[number], clip), copies[number].remarks
+                    copy = copies[number]
+                    record, odd, rest = other.record(copy, clip), copy.remarks, copy.spare
                 else:
                     recording = read_clip(clip, root, store, jpeg)
                     record, odd = to_record(clip.segment, clip.path, recording), recording.remarks
+                    rest = spare(clip, root, recording.read, odd)
             except CorruptExample as error:
-                left_out.append((clip.path, str(error)))
+                left_out.append((clip.segment.id, clip.path, str(error)))
+                spares.append(dict.fromkeys(clip.others, LOST))
             else:
                 data = serializer.serialize_example(stored.encode_example(record))
                 with _writing(shard):
                     writer.write(data)
                 ids.append(clip.segment.id)
-                sources.append(note(clip, root, odd))
-                remarks += [(clip.path, remark) for remark in odd]
+                sources.append(note(clip, root, odd, rest))
+                remarks += [(clip.segment.id, clip.path, remark) for remark in odd]
+                spares.append(dict(rest))
                 size += len(data)
             done(number)
         with _writing(shard):
@@ -86,6 +91,7 @@ def write_shard(
         "bytes": size,
         "left_out": left_out,
         "remarks": remarks,
+        "spare": [each for each in spares if each],
     }
     with replacing(report) as temporary:
         temporary.write_text(json.dumps(found), encoding="utf-8")

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from perceiver_jax.data.audioset.clip_names import Clip
 from perceiver_jax.data.audioset.clips import Unused
-from perceiver_jax.data.audioset.described import LEFT_OUT, MISSING
+from perceiver_jax.data.audioset.described import DAMAGED, LEFT_OUT, MISSING
 from perceiver_jax.data.conversion.parts import LeftOut
 from perceiver_jax.data.stored import as_text
 
@@ -44,6 +45,9 @@ _UNUSED: _Kinds = (
     (r"its name has", "of no segment"),
     (r"it is of", "of another time than the segment"),
     (r".* comes first", "of a segment that has another one"),
+    (r".* is read in its place", "of a segment that has another one"),
+    (r"it is not joined", "of another length than the file that it would be joined to"),
+    (r"its segment is left out", "of a segment that is left out"),
     (r"", "neither sound nor video"),
 )
 
@@ -65,8 +69,10 @@ def show_left_out(left_out: Sequence[LeftOut], folder: Path) -> None:
             print(f"            from {each.split}: {named}")
         if len(kinds[kind]) > _SHOWN:
             print(f"            and {len(kinds[kind]) - _SHOWN:,} more")
-    missing = f"; ids without a clip: {folder / MISSING}" if _MISSING in kinds else ""
-    print(f"What was left out, is odd, or was not used: {folder / LEFT_OUT}{missing}")
+    ids = f"; ids without a clip: {folder / MISSING}" if _MISSING in kinds else ""
+    if kinds.keys() - {_MISSING}:
+        ids += f"; ids of clips that are left out: {folder / DAMAGED}"
+    print(f"What was left out, is odd, or was not used: {folder / LEFT_OUT}{ids}")
 
 
 def show_remarks(remarks: Sequence[LeftOut]) -> None:
@@ -96,6 +102,18 @@ def unused_lines(unused: Sequence[Unused], clips: str) -> list[str]:
             + as_text(found[0].reason)
             for kind, found in sorted(kinds.items(), key=lambda item: -len(item[1]))
         ),
+    ]
+
+
+def at_hand_lines(clips: Iterable[Clip]) -> list[str]:
+    """Says how many files may be read for what others lack, which is seen when those are read."""
+    found = sorted({path for clip in clips for path in clip.others})
+    if not found:
+        return []
+    files = "1 file" if len(found) == 1 else f"{len(found):,} files"
+    return [
+        f"At hand where another file of the segment has no sound, or no video: {files}, such as "
+        f"{as_text(found[0])}"
     ]
 
 

@@ -1,9 +1,11 @@
 """Which file has which segment, by its name."""
 
+from pathlib import Path
+
 import pytest
 
 from perceiver_jax.data.audioset.clip_names import Clip
-from perceiver_jax.data.audioset.clips import Unused, find_clips, media_files
+from perceiver_jax.data.audioset.clips import Unused, find_clips, media_files, never_read, spare
 from perceiver_jax.data.audioset.labels import Segment
 from perceiver_jax.errors import DataError
 
@@ -72,11 +74,27 @@ def test_several_segments_and_several_files(tmp_path):
     )
     assert found.unused == (
         Unused("x.avi", "its name has no id that is in the lists"),
-        Unused(
-            "0123456789_.wav",
-            "of its segment 0123456789_.mp4 comes first, and this one only for what that lacks",
-        ),
-    )
+    )  # And not what is at hand: it may be used.
+
+
+def test_what_is_not_read_is_spare_where_it_is_for_all_segments():
+    read = [Path("/r/a/seen.mp4"), Path("/r/heard.m4a")]
+    first = Clip(SEGMENT, "a/seen.mp4", False, others=("heard.m4a", "more.wav"))
+    spares = [
+        spare(first, "/r", read, ["its sound is that of heard.m4a"]),
+        spare(first, "/r", read[:1], ["heard.m4a has sound, and is 45.0 s long, not 10.0"]),
+        spare(first, "/r", [Path("/r/more.wav")], []),
+    ]
+    after = "of its segment a/seen.mp4 comes first, and lacks nothing that this one has"
+    assert spares == [
+        {"more.wav": after},
+        {"heard.m4a": "it is not joined to a/seen.mp4: it is 45.0 s long, not 10.0",
+         "more.wav": after},
+        {"a/seen.mp4": "it lacks sound or video, or cannot be read; more.wav is read in its place",
+         "heard.m4a": "of its segment more.wav comes first, and lacks nothing that this one has"},
+    ]  # fmt: skip
+    assert list(never_read([first] * 3, spares)) == []
+    assert list(never_read([first] * 2, spares[:2])) == [Unused("more.wav", after)]
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from perceiver_jax.data.audioset.told import counted, show_left_out, show_remark
 from perceiver_jax.data.conversion.parts import LeftOut
 from perceiver_jax.data.source import CorruptExample, Source
 from perceiver_jax.errors import ConfigError, DataError, UserError
-from tests.data.audioset.sets import CLASSES, TEST, TRAIN, convert_here, write_set
-from tests.data.media.clips import click_times, flash_times
+from tests.data.audioset.sets import CLASSES, TEST, TRAIN, convert_here, row, write_set
+from tests.data.media.clips import click_times, flash_times, frame_times, write_clip
 
 pytest.importorskip("tensorflow_datasets")
 
@@ -91,7 +91,19 @@ def test_a_folder_of_clips_becomes_a_set(layout, tmp_path, capsys):
     listed = json.loads((done.folder / "left_out.json").read_text())
     assert len(listed["left_out"]) == 4 and len(listed["remarks"]) == len(done.remarks)
     assert listed["unused"] == []
+    # What there is no file of has none, and all have an id.
+    assert listed["left_out"][0] == {
+        "id": "not_there_1", "file": None, "split": "train", "reason": "there is no clip of it"
+    }  # fmt: skip
+    assert ("empty_file1", "empty_file1.wav") in [
+        (each["id"], each["file"]) for each in listed["left_out"]
+    ]
+    assert ("silent_clip", "silent_clip.wav", "silent") in [
+        (each["id"], each["file"], each["remark"]) for each in listed["remarks"]
+    ]
     assert (done.folder / "missing.txt").read_text() == "not_there_1\n"
+    again = (done.folder / "damaged.txt").read_text().split()
+    assert sorted(again) == ["empty_file1", "no_streams1", "text_file_1"]
     show_remarks(done.remarks)
     # Two to test on, and of the others every second one and both that are odd, are sound alone.
     assert "odd         8 without video, such as" in capsys.readouterr().out
@@ -333,7 +345,8 @@ def test_what_is_left_out_is_told_by_kinds(capsys):
         *(f"            from train: id-{k}: there is no clip of it" for k in range(5)),
         "            and 1,196 more",
         "What was left out, is odd, or was not used: data/own/1.0.0/left_out.json; ids without a "
-        "clip: data/own/1.0.0/missing.txt",
+        "clip: data/own/1.0.0/missing.txt; ids of clips that are left out: "
+        "data/own/1.0.0/damaged.txt",
     ]
     assert counted(left_out) == "1,201 without a clip, 1 damaged" and counted([]) == "none"
     show_remarks([LeftOut("b.wav", "train", "has 0.42 of 10.00 s")])
@@ -358,18 +371,56 @@ def test_files_that_are_not_used(layout, tmp_path):
     lists = ([layout.segments, str(other)], [layout.eval_segments], layout.classes, layout.clips)
     done = prepare(*lists, str(tmp_path), name="own", store="none", report=said.append)
     assert said[2:6] == [
-        f"Not used: 3 files of {clips}:",
+        "At hand where another file of the segment has no sound, or no video: 1 file, such as "
+        f"{TEST[0]}_720.wav",
+        f"Not used: 2 files of {clips}:",
         "    1 of another time than the segment, such as evalClip_99_60.wav: it is of second 60 by "
         "its name, and the segment begins at 30",
         "    1 of no segment, such as holiday.wav: its name has no id that is in the lists",
-        f"    1 of a segment that has another one, such as {TEST[0]}_720.wav: of its segment "
-        f"{TEST[0]}.wav comes first, and this one only for what that lacks",
     ]
     listed = json.loads((done.folder / "left_out.json").read_text())
-    names = [each["name"] for each in listed["unused"]]
-    assert names == ["evalClip_99_60.wav", "holiday.wav", f"{TEST[0]}_720.wav"]
+    unused = {each["file"]: each["reason"] for each in listed["unused"]}
+    assert list(unused) == ["evalClip_99_60.wav", "holiday.wav", f"{TEST[0]}_720.wav"]
+    assert unused[f"{TEST[0]}_720.wav"] == (
+        f"of its segment {TEST[0]}.wav comes first, and lacks nothing that this one has"
+    )
     reasons = {each.name: each.reason for each in done.left_out}
     assert reasons["evalClip_99"] == "only a file of second 60: evalClip_99_60.wav"
+
+
+def test_sound_and_video_in_files_of_their_own_are_used(layout, tmp_path):
+    """Of three pairs one is joined, one not, and one is of a segment that has a file with both."""
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    ids = ("pair-joined", "pair-apart_", "pair-before")
+    for id_, seconds in zip(ids, (1.4, 4, 1.4), strict=True):
+        path = clips / f"a [{id_}].f140.m4a"
+        write_clip(path, seconds=seconds, times=None, audio_codec="aac")
+        alone = {"sample_rate": None} if id_ != ids[2] else {"audio_codec": "aac"}
+        write_clip(clips / f"a [{id_}].f137.mp4", seconds=1.4, times=frame_times(25, 1.4), **alone)
+    (tmp_path / "list.csv").write_text("".join(row(id_, 1.4, "/m/a") for id_ in ids))
+    lists = ([str(tmp_path / "list.csv")], [], layout.classes, str(clips))
+    said = []
+    expected = [
+        {
+            "file": "a [pair-apart_].f140.m4a",
+            "reason": "it is not joined to a [pair-apart_].f137.mp4: it is 4.0 s long, not 1.4",
+        },
+        {
+            "file": "a [pair-before].f140.m4a",
+            "reason": "of its segment a [pair-before].f137.mp4 comes first, and lacks nothing that "
+            "this one has",
+        },
+    ]
+    for name, reuse in (("own", None), ("copied", "own")):
+        done = prepare(*lists, str(tmp_path), name=name, reuse=reuse, report=said.append)
+        unused = json.loads((done.folder / "left_out.json").read_text())["unused"]
+        assert unused == expected
+    assert said[1] == (
+        "At hand where another file of the segment has no sound, or no video: 3 files, such as "
+        "a [pair-apart_].f140.m4a"
+    )
+    assert not any(line.startswith("Not used") for line in said)
 
 
 def test_room_for_open_shards():
