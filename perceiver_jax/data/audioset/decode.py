@@ -27,6 +27,7 @@ Store = Literal["jpeg", "video", "none"]
 # A file as long as its segment but for this (s) is the segment. Tools cut where they can, and so
 # leave somewhat more.
 _SLACK = 2
+_LONGER = 1  # One that is so much longer (s) is remarked on, if it may be the whole recording too.
 # Of a recording that ends within its segment, so much (s) must be in it; or half of a shorter one.
 _LEAST = 1
 _SHORT = 0.1  # Seconds that a recording, or one of its streams, may end early without a remark.
@@ -120,9 +121,9 @@ def _read(
     first = sources[0]
     sounding = next((each for each in sources if each.has_audio), None)
     seen = next((each for each in sources if each.has_video), None)
-    origin, whole = _origin(sources, segment, cut, skip)
+    origin, whole, longer = _origin(sources, segment, cut, skip)
     audio = frames = video = None
-    remarks = [each.remark for each in sources if each.remark]
+    remarks = [each for each in (longer, *(source.remark for source in sources)) if each]
     if sounding is not None:
         count = round(segment.seconds * SAMPLE_RATE)
         found = sound_from(sounding.open, sounding.path, origin + sounding.ahead, count)
@@ -150,20 +151,22 @@ def _read(
 
 def _origin(
     sources: Sequence[Source], segment: Segment, cut: bool, skip: float
-) -> tuple[Fraction, bool]:
-    """When the segment begins, by the first file's clock, and whether they are of more than it.
+) -> tuple[Fraction, bool, str]:
+    """When the segment begins, by the first file's clock; if they are of more than it; a remark.
 
     Raises:
       CorruptExample: they are not of the segment, or have nothing at all.
     """
     path = sources[0].path
     begins = skip if cut else segment.start  # Seconds of the file, if it is of more.
-    whole = begins > 0  # Of a segment at the beginning it does not matter.
+    whole, remark = begins > 0, ""  # Of a segment at the beginning it does not matter.
     if whole:
         seconds = sources[0].seconds()
         if not cut:
             beyond = abs(seconds - segment.seconds)
             whole = beyond > _SLACK or beyond > abs(seconds - segment.end)
+            if not whole and seconds > segment.seconds + _LONGER and seconds > begins:
+                remark = f"taken for the segment, though {beyond:.1f} s longer"
         if whole and seconds < begins + min(_LEAST, segment.seconds / 2):
             # A file that says when it begins is told of by the recording's time.
             ends = seconds + (segment.start - skip if cut else 0)
@@ -175,7 +178,7 @@ def _origin(
                 + ("." if cut else f", and is not as long as it ({segment.seconds:.1f} s).")
             )
     if whole:
-        return min(each.start() for each in sources) + Fraction(begins), True
+        return min(each.start() for each in sources) + Fraction(begins), True, ""
     there = [
         time - each.ahead
         for each in sources
@@ -184,7 +187,7 @@ def _origin(
     ]
     if not there:
         raise CorruptExample(f"{str(path)!r} has neither sound nor frames.")
-    return min(there), False
+    return min(there), False, remark
 
 
 def _lengths(recording: Recording, segment: Segment) -> list[str]:

@@ -34,6 +34,7 @@ _LEFT_OUT: _Kinds = (
 _ODD: _Kinds = (
     (r"has \d", "short"),
     (r"its (sound|video) ends after", r"whose \1 ends early"),
+    (r"taken for the segment", "taken for the segment, though longer"),
     (r"its copied video begins", "whose copied video begins late"),
     (r"its (sound|video) has no", r"whose \1 is empty"),
     (r"its sound is that of", "with sound of another file"),

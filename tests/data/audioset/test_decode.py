@@ -84,6 +84,22 @@ def test_the_whole_recording_is_cut(tmp_path):
     assert re.fullmatch(r"has 1\.0\d of 2\.20 s", remark)
 
 
+def test_a_file_that_may_be_the_segment_or_the_recording_is_remarked_on(tmp_path):
+    """4.5 s for a segment of 3 s: taken for it, if its end is not rather that of the recording."""
+    path = clip(tmp_path, "a.wav", seconds=4.5, times=None)
+    for start, options, remarks in (
+        (3, {}, ("taken for the segment, though 1.5 s longer",)),
+        (5, {}, ()),  # It does not reach into the segment.
+        (0, {}, ()),
+        (3, {"cut": True}, ()),
+    ):
+        found = read_recording(path, segment(start, 3), **options)
+        assert found.remarks == (*remarks, "no video") and len(found.audio) == 144_000
+        assert click_times(found.audio) == [1, 2]
+    # Half a second is what tools leave when they cut.
+    assert read_recording(path, segment(3.8, 3.8)).remarks == ("no video",)
+
+
 @pytest.mark.parametrize(
     ("start", "seconds", "message"),
     [
