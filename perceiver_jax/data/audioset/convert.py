@@ -29,7 +29,7 @@ from perceiver_jax.data.audioset.described import (
 from perceiver_jax.data.audioset.jpeg import DEFAULT, Jpeg
 from perceiver_jax.data.audioset.labels import Classes, Segment
 from perceiver_jax.data.audioset.records import SPLITS, VERSION
-from perceiver_jax.data.audioset.reuse import Copy, OtherSet, find_copies
+from perceiver_jax.data.audioset.reuse import Copy, OtherSet, check_reusable, find_copies
 from perceiver_jax.data.audioset.shards import write_shard
 from perceiver_jax.data.conversion.parts import LOCK, PartedConversion, digest
 from perceiver_jax.data.stored import FORMAT, as_text
@@ -125,6 +125,16 @@ class Conversion(PartedConversion):
         pictures = {"frame_size": self.jpeg.shorter_side, "quality": self.jpeg.quality}
         return {"store": self.store, **(pictures if self.store == "jpeg" else {})}
 
+    def instead(self, found: Any) -> str:
+        """What to do where another set has the place: if it may have some of it, copy that."""
+        made = self._made()
+        if not isinstance(found, dict) or any(found.get(key) != made[key] for key in made):
+            return super().instead(found)
+        return (
+            "Remove it, or choose another --data_dir, or another --name; with that, prepare's "
+            f"--reuse={self.name} copies what is the same."
+        )
+
     def items(self, part: int) -> range:
         return range(self.parts[part].first, self.parts[part].stop)
 
@@ -140,6 +150,11 @@ class Conversion(PartedConversion):
             clips = [dataclasses.asdict(self.ordered[item][1]) for item in self.items(part)]
             with replacing(self._listed(part)) as path:
                 path.write_text(json.dumps(clips), encoding="utf-8")
+
+    def check_reuse(self) -> None:
+        """Refuses a set to reuse that cannot be; see `find_copies`. Writes nothing."""
+        if self.reuse is not None:
+            check_reusable(Path(self.reuse), self._made())
 
     def look_for_copies(self) -> int:
         """Notes which recordings of the parts that are to be made are in the set to reuse.

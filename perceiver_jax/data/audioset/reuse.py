@@ -59,6 +59,28 @@ class Copy:
     spare: Mapping[str, str]  # Files that it is not made of, and why.
 
 
+def check_reusable(folder: Path, made: Mapping[str, Any]) -> dict[str, Any]:
+    """Refuses a set whose recordings cannot be copied; see `find_copies`.
+
+    Returns:
+      Its metadata.
+    """
+    try:
+        metadata = json.loads((folder / "metadata.json").read_text("utf-8"))
+        for split in SPLITS:
+            if split in metadata:
+                (folder / made_of_file(split)).stat()
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"--reuse: {folder} is no set whose recordings can be copied ({error}). Name one that "
+            "this version of the program has made in the same --data_dir."
+        ) from error
+    if differing := [key for key in made if metadata.get(key) != made[key]]:
+        told = " and ".join(f"--{key}={metadata[key]}" for key in differing if key in metadata)
+        raise DataError(f"--reuse: {folder} is made with {told}. Give the same, or no --reuse.")
+    return metadata
+
+
 def find_copies(
     folder: Path, clips: Sequence[Clip], root: str, made: Mapping[str, Any]
 ) -> dict[int, Copy]:
@@ -76,21 +98,12 @@ def find_copies(
     Raises:
       DataError: there is no such set, or its recordings are made in another way.
     """
-    try:
-        metadata = json.loads((folder / "metadata.json").read_text("utf-8"))
-        lists = {
-            split: (folder / made_of_file(split)).read_text("utf-8").split("\n")
-            for split in SPLITS
-            if split in metadata
-        }
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"--reuse: {folder} is no set whose recordings can be copied ({error}). Name one that "
-            "this version of the program has made in the same --data_dir."
-        ) from error
-    if differing := [key for key in made if metadata.get(key) != made[key]]:
-        told = " and ".join(f"--{key}={metadata[key]}" for key in differing if key in metadata)
-        raise DataError(f"--reuse: {folder} is made with {told}. Give the same, or no --reuse.")
+    metadata = check_reusable(folder, made)
+    lists = {
+        split: (folder / made_of_file(split)).read_text("utf-8").split("\n")
+        for split in SPLITS
+        if split in metadata
+    }
     known = {}
     for split, lines in lists.items():
         for index, line in enumerate(lines):

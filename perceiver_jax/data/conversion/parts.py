@@ -108,6 +108,10 @@ class PartedConversion(abc.ABC):
                 "with that one, remove the folder to start anew, or choose another --name."
             )
 
+    def instead(self, found: Any) -> str:
+        """What to do where another set has the place; `found` is what is noted of it."""
+        return "Remove it, or choose another --name or --data_dir."
+
     def differences(self, found: Any, expected: Mapping[str, Any]) -> str:
         """Says how what was noted earlier was made, where that differs: "with --seed=1"."""
         if not isinstance(found, dict):
@@ -187,7 +191,7 @@ def written(conversion: PartedConversion, folder: Path) -> bool:
     if noted != expected:
         raise DataError(
             f"{folder} is there already, made {conversion.differences(found, expected)}, and is "
-            "left as it is. Remove it, or choose another --name or --data_dir."
+            f"left as it is. {conversion.instead(found)}"
         )
     return True
 

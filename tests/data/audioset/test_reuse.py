@@ -109,7 +109,7 @@ def test_labels_and_split_are_those_of_the_new_lists(layout, tmp_path, monkeypat
         run(layout, tmp_path, "more", said, reuse="first")
     with pytest.raises(DataError, match=r"nothing/1.0.0 is no set whose recordings can be copied"):
         run(layout, tmp_path, "more", said, reuse="nothing")
-    # What was begun is gone on with, without it too.
+    assert not (tmp_path / "more.parts").exists()  # Or other flags would be refused there.
     assert run(layout, tmp_path, "more", said).fingerprints["test"].num_clips == 2
     # A damaged set says so.
     for shard in (tmp_path / "first" / "1.0.0").glob("*train.array_record*"):
