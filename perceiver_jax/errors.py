@@ -175,7 +175,8 @@ def run_main(
             file = ""
             if isinstance(error, flags.UnrecognizedFlagError):
                 file = _like_a_flag(arguments, error.flagname)
-            print(f"\nerror: {error}{file} --help lists the flags.", file=sys.stderr)
+            stop = "" if f"{error}{file}".endswith((".", "?")) else "."
+            print(f"\nerror: {error}{file}{stop} --help lists the flags.", file=sys.stderr)
             sys.exit(EXIT_USER_ERROR)
 
     with quiet_when_unread():

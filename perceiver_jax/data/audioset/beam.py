@@ -103,7 +103,9 @@ def prepare_by_beam(
         shutil.rmtree(conversion.folder, ignore_errors=True)
         converted = sum(map(len, conversion.clips.values()))
     left_out, remarks = prepare.listed(folder)
-    return prepare.Prepared(folder, prepare.fingerprints(folder), left_out, remarks, converted, 0.0)
+    count = len(conversion.classes.names)
+    fingerprints = prepare.fingerprints(folder)
+    return prepare.Prepared(folder, fingerprints, left_out, remarks, converted, 0.0, count)
 
 
 def _check_new(folder: Path) -> None:

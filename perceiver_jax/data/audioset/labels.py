@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 
 from perceiver_jax.errors import DataError
 
+NUM_CLASSES = 527  # Of AudioSet's own list.
 _HEADER = ["index", "mid", "display_name"]
 _ID = re.compile(r"[A-Za-z0-9_.-]+")
 _LONGEST = 3600  # Seconds of a segment; more is a mistake in the list.
@@ -139,11 +140,11 @@ def check_distinct(segments: Sequence[Segment]) -> None:
         seen.add(segment.key)
 
 
-def check_apart(train: Sequence[Segment], test: Sequence[Segment]) -> int:
+def check_apart(train: Sequence[Segment], test: Sequence[Segment]) -> list[str]:
     """Refuses lists of which one has a moment of a recording that the other has too.
 
     Returns:
-      How many recordings are in both, at different times.
+      The ids of recordings that are in both, at different times.
 
     Raises:
       DataError: names the first recording.
@@ -151,7 +152,7 @@ def check_apart(train: Sequence[Segment], test: Sequence[Segment]) -> int:
     by_id = defaultdict(list)
     for segment in train:
         by_id[segment.id].append(segment)
-    shared = set()
+    shared: dict[str, None] = {}  # In the order of the list to test on.
     for segment in test:
         for other in by_id.get(segment.id, ()):
             if segment.start < other.end and other.start < segment.end:
@@ -160,8 +161,8 @@ def check_apart(train: Sequence[Segment], test: Sequence[Segment]) -> int:
                     f"{segment.end:g}, and to train on from {other.start:g} to {other.end:g}: what "
                     "is trained on is not tested on. Take one of them out of its list."
                 )
-            shared.add(segment.id)
-    return len(shared)
+            shared[segment.id] = None
+    return list(shared)
 
 
 def _rows(path: str, what: str) -> Iterator[tuple[int, list[str]]]:

@@ -242,6 +242,12 @@ def define_flags() -> None:
     flags.DEFINE_string("out", None, "The folder to make.")
 
 
+def left_out(counts: Counts) -> str:
+    """Says how many recordings are in no list: "3 silent, 1 that is there twice"."""
+    verb = "is" if counts.twice == 1 else "are"
+    return f"{counts.silent} silent, {counts.twice} that {verb} there twice"
+
+
 def main(argv: Sequence[str]) -> None:
     """Entry point; `argv` is what absl left of the command line."""
     from absl import flags
@@ -252,7 +258,7 @@ def main(argv: Sequence[str]) -> None:
     out = Path(flags.FLAGS.out).expanduser()
     counts = write_medley(folders, out)
     print(f"{table(counts)}\n")
-    print(f"Left out: {counts.silent} silent, {counts.twice} that are there twice.")
+    print(f"Left out: {left_out(counts)}.")
     print(f"{out}: to try the whole way with. To tell shots of one film apart is no result.")
 
 

@@ -24,6 +24,8 @@ from perceiver_jax.data.audioset.told import at_hand_lines, unused_lines
 from perceiver_jax.data.conversion.command import check_name
 from perceiver_jax.errors import ConfigError, DataError
 
+_NAMED = 5  # So many recordings that are in both lists are named.
+
 
 def plan(
     segments: Sequence[str],
@@ -54,9 +56,10 @@ def plan(
         )
     check_distinct(everything)
     if shared := check_apart(*(wanted[split] for split in SPLITS)):
+        named = ", ".join(shared[:_NAMED]) + (", ..." if len(shared) > _NAMED else "")
         report(
             f"Warning: recordings of which one part is to train on and another to test on: "
-            f"{shared:,}."
+            f"{len(shared):,} ({named})."
         )
     found = find_clips(clips, everything)
     splits = {segment.key: split for split, each in wanted.items() for segment in each}

@@ -32,6 +32,7 @@ from perceiver_jax.data.audioset.convert import DONE_PATTERN, PART, tidy
 from perceiver_jax.data.audioset.decode import Store
 from perceiver_jax.data.audioset.described import LEFT_OUT, ClipLeftOut
 from perceiver_jax.data.audioset.jpeg import DEFAULT, Jpeg
+from perceiver_jax.data.audioset.labels import NUM_CLASSES
 from perceiver_jax.data.audioset.planning import dry_run, plan
 from perceiver_jax.data.audioset.records import SPLITS, VERSION, Fingerprint
 from perceiver_jax.data.audioset.room import Room, room_lines
@@ -61,6 +62,7 @@ class Prepared:
     remarks: tuple[ClipLeftOut, ...]  # On recordings that are in the set and are odd.
     converted: int  # Clips read by this call; an interrupted one before it had done the rest.
     seconds: float  # This took, on all cores.
+    num_classes: int
 
 
 def prepare(
@@ -127,6 +129,7 @@ def prepare(
         report(f"{folder} is there already, made of the same clips in the same way.")
         tidy(folder)
     else:
+        conversion.check_reuse()
         total = sum(map(len, conversion.clips.values()))
         with alone(conversion.folder):
             conversion.begin()  # First: it refuses what another command has begun.
@@ -151,7 +154,15 @@ def prepare(
             progress.end()
             conversion.finish(folder)
     left_out, remarks = listed(folder)
-    return Prepared(folder, fingerprints(folder), left_out, remarks, converted, seconds)
+    return Prepared(
+        folder,
+        fingerprints(folder),
+        left_out,
+        remarks,
+        converted,
+        seconds,
+        len(conversion.classes.names),
+    )
 
 
 def listed(folder: Path) -> tuple[tuple[ClipLeftOut, ...], tuple[ClipLeftOut, ...]]:
@@ -176,7 +187,11 @@ def show_set(done: Prepared, data_dir: str, name: str) -> None:
     print(f"{done.folder} is made. Left out: {counted(done.left_out)}.")
     if "train" in done.fingerprints:
         named = "" if name == RecordingsConfig.name else f" --config.data.recordings.name={name}"
-        print(f"Train with --config.data.recordings.data_dir={data_dir}{named}")
+        count, classes = done.num_classes, ""
+        if count != NUM_CLASSES:
+            names = ("task.num_classes", "model.decoder.num_classes")
+            classes = "".join(f" --config.{each}={count}" for each in names)
+        print(f"Train with --config.data.recordings.data_dir={data_dir}{named}{classes}")
 
 
 def given() -> dict[str, Any]:

@@ -107,9 +107,9 @@ def test_a_segment_is_listed_once(write):
 
 def test_no_moment_is_in_both_lists():
     train = [Segment("a", 0.0, 10.0, ()), Segment("b", 20.0, 30.0, ()), Segment("c", 0.0, 1.0, ())]
-    assert check_apart(train, [Segment("d", 0.0, 10.0, ())]) == 0
+    assert check_apart(train, [Segment("d", 0.0, 10.0, ())]) == []
     beside = [Segment("a", 10.0, 20.0, ()), Segment("b", 10.0, 20.0, ()), Segment("b", 30, 31, ())]
-    assert check_apart(train, beside) == 2
+    assert check_apart(train, beside) == ["a", "b"]
     message = "b is to test on from second 29.5 to 31, and to train on from 20 to 30"
     with pytest.raises(DataError, match=message):
         check_apart(train, [Segment("b", 29.5, 31.0, ())])

@@ -52,6 +52,7 @@ def test_the_folder(packages: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "new" / "clips"
     counts = medley.write_medley(packages, out)
     assert (counts.silent, counts.twice) == (1, 1)
+    assert medley.left_out(counts) == "1 silent, 1 that is there twice"
     assert list(counts.segments["train"].values()) == [11, 9, 2, 3, 2, 4, 1, 10, 16, 10, 8, 52]
     assert list(counts.segments["eval"].values()) == [3, 2, 1, 2, 1, 2, 1, 3, 6, 3, 2, 18]
     assert medley.table(counts).splitlines()[-2].split() == ["all", "52", "18"]

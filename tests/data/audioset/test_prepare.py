@@ -21,7 +21,9 @@ from perceiver_jax.data.audioset.audioset import (
     read_frames,
 )
 from perceiver_jax.data.audioset.config import AudiosetConfig
-from perceiver_jax.data.audioset.prepare import prepare
+from perceiver_jax.data.audioset.jpeg import DEFAULT
+from perceiver_jax.data.audioset.planning import plan
+from perceiver_jax.data.audioset.prepare import prepare, show_set
 from perceiver_jax.data.audioset.told import counted, show_left_out, show_remarks
 from perceiver_jax.data.conversion.parts import LeftOut
 from perceiver_jax.data.source import CorruptExample, Source
@@ -104,6 +106,14 @@ def test_a_folder_of_clips_becomes_a_set(layout, tmp_path, capsys):
     assert (done.folder / "missing.txt").read_text() == "not_there_1\n"
     again = (done.folder / "damaged.txt").read_text().split()
     assert sorted(again) == ["empty_file1", "no_streams1", "text_file_1"]
+    show_set(done, "my_data", "own")
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "Train with --config.data.recordings.data_dir=my_data --config.data.recordings.name=own "
+        "--config.task.num_classes=3 --config.model.decoder.num_classes=3"
+    )
+    show_set(dataclasses.replace(done, num_classes=527), "my_data", "audioset")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "Train with --config.data.recordings.data_dir=my_data"
     show_remarks(done.remarks)
     # Two to test on, and of the others every second one and both that are odd, are sound alone.
     assert "odd         8 without video, such as" in capsys.readouterr().out
@@ -225,8 +235,15 @@ def test_stopped_at_any_part_it_goes_on_and_the_set_is_the_same(layout, tmp_path
     assert again.converted == 0 and again.fingerprints == done.fingerprints
     assert again.left_out == done.left_out and again.remarks == done.remarks
     assert said[-1] == f"{done.folder} is there already, made of the same clips in the same way."
-    with pytest.raises(DataError, match="is there already, made with --store=jpeg, and is left"):
+    with pytest.raises(
+        DataError, match="is there already, made with --store=jpeg, and is left"
+    ) as no:
         run(layout, tmp_path, store="video")
+    assert "--reuse" not in str(no.value)  # It would be refused.
+    with pytest.raises(
+        DataError, match="made of other files, .* another --name; with that, prepare's --reuse=own "
+    ):
+        prepare([layout.segments], [], layout.classes, str(other), str(tmp_path), name="own")
 
 
 def test_stopped_before_anything_is_converted_it_begins_anew(layout, tmp_path, monkeypatch):
@@ -468,20 +485,31 @@ def test_nothing_to_convert(layout, tmp_path):
 
 def test_a_recording_in_both_lists_at_different_times_is_told(layout, tmp_path):
     later = tmp_path / "later.csv"
-    later.write_text(f'{TRAIN[1]}, 1.400, 2.800, "/m/b"\n')
-    layout, said = dataclasses.replace(layout, eval_segments=str(later)), []
-    run(layout, tmp_path, said=said, store="none")
-    assert said[0] == (
-        "Warning: recordings of which one part is to train on and another to test on: 1."
-    )
+    warning = "Warning: recordings of which one part is to train on and another to test on:"
+    told = f"6 ({', '.join(TRAIN[1:6])}, ...)"  # The first five.
+    for ids, expected in ((TRAIN[1:2], f"1 ({TRAIN[1]})"), (TRAIN[1:7], told)):
+        later.write_text("".join(f'{id_}, 1.400, 2.800, "/m/b"\n' for id_ in ids))
+        lists = ([layout.segments], [str(later)], layout.classes, layout.clips, str(tmp_path))
+        said = []
+        plan(*lists, name="own", store="none", jpeg=DEFAULT, report=said.append)
+        assert said[0] == f"{warning} {expected}."
 
 
-def test_what_is_missing_on_the_command_line_is_said():
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("my_clips", "error: unexpected argument 'my_clips'; did you mean --clips=my_clips?"),
+        (
+            "--workers=0",
+            "error: flag --workers=0: 0 is not a positive integer. --help lists the flags.",
+        ),
+    ],
+)
+def test_what_is_wrong_on_the_command_line_is_said(argument, message):
     done = subprocess.run(
-        [sys.executable, "-m", "perceiver_jax.data.audioset.prepare", "my_clips"],
+        [sys.executable, "-m", "perceiver_jax.data.audioset.prepare", argument],
         cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
     )
-    message = "error: unexpected argument 'my_clips'; did you mean --clips=my_clips?"
     assert (done.returncode, done.stderr.strip()) == (2, message)
