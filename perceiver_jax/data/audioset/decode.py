@@ -178,7 +178,9 @@ def _origin(
                 + ("." if cut else f", and is not as long as it ({segment.seconds:.1f} s).")
             )
     if whole:
-        return min(each.start() for each in sources) + Fraction(begins), True, ""
+        # As it is written: of two frames that are equally near the same one is taken from a copy.
+        exact = Fraction(begins).limit_denominator(1_000_000)
+        return min(each.start() for each in sources) + exact, True, ""
     there = [
         time - each.ahead
         for each in sources

@@ -156,6 +156,17 @@ def test_matroska_that_does_not_say_when_its_first_frames_are_decoded(tmp_path, 
             assert seconds_seen(pictures(part)[2::5]) == [begins + k // 5 for k in range(20)]
 
 
+def test_of_two_frames_that_are_equally_near_both_stores_take_the_same(tmp_path):
+    """Second 0.3 is in the middle between frames at 0.2 and 0.4, and 0.3 is no binary number."""
+    path = write_clip(tmp_path / "a.mp4", times=frame_times(5, 4), sample_rate=None)
+    copied, stored = (
+        pictures(read_recording(path, segment(0.3, 1.2), store=store))
+        for store in ("video", "jpeg")
+    )
+    difference = [np.abs(x.astype(int) - y).mean() for x, y in zip(copied, stored, strict=True)]
+    assert max(difference) < 5  # What JPEG loses; a flash is another frame.
+
+
 def test_a_copy_that_has_not_the_beginning_of_the_video_is_told_or_refused(tmp_path, monkeypatch):
     path, real, least = write_seconds(tmp_path / "a.mkv", 8, 20), encoded._packets, 0
     monkeypatch.setattr(
