@@ -41,6 +41,10 @@ class CorruptCount:
         """How many different examples there were."""
         return len(self._met)
 
+    def of(self, split: str) -> int:
+        """How many different examples of a split there were."""
+        return sum(each == split for each, _ in self._met)
+
     def add(self, found: Iterable[Corrupt]) -> None:
         """Takes what a batch left out.
 

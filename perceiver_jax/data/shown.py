@@ -44,6 +44,14 @@ class ShowsPictures(Protocol):
 
 
 @runtime_checkable
+class ExplainsPictures(Protocol):
+    """A data set of which a picture does not say itself what is in it."""
+
+    def picture_note(self) -> str:
+        """Returns a sentence or two to stand over pictures; "" where there is nothing to say."""
+
+
+@runtime_checkable
 class ShowsPoints(Protocol):
     """A data set whose examples are clouds of points."""
 

@@ -22,7 +22,10 @@ _WIDTH = 10.0  # Inches of a picture.
 _FRAMES = 8  # That are shown, at most.
 _TITLE = 100  # Characters.
 _COLUMNS = 1500  # Of a wave.
-_HEIGHTS = {"frames": 1.2, "wave": 1.2, "classes": 2.6}  # Inches of each part.
+_HEIGHTS = {"frames": 1.2, "wave": 1.2, "classes": 2.6}  # Inches of each part, at most.
+_LOWEST = 0.35  # Inches of the strip of frames, at least.
+_BESIDE = 0.75  # The share of the width that is left of axes and legend.
+_QUIETEST = 0.01  # The wave's axis ends at the loudest sample, or at this: noise stays low.
 
 
 def draw(
@@ -46,18 +49,22 @@ def draw(
     if num_frames(example):
         parts.insert(0, "frames")
     heights = [_HEIGHTS[part] for part in parts]
+    seconds = length_of(example) / FRAME_RATE
+    frames = _spread(example, seconds) if "frames" in parts else []
+    if frames:
+        heights[0] = strip_height([frame for _, frame in frames])
     figure, axes = plt.subplots(
         len(parts), 1, figsize=(_WIDTH, sum(heights) + 0.6), squeeze=False, sharex=True,
         height_ratios=heights, layout="constrained",
     )  # fmt: skip
     by_part = dict(zip(parts, axes[:, 0], strict=True))
-    seconds = length_of(example) / FRAME_RATE
     if "frames" in by_part:
-        _draw_frames(by_part["frames"], example, seconds)
+        _draw_frames(by_part["frames"], frames, seconds, heights[0])
     if "wave" in by_part:
         at, low, high = wave(example["audio"])
         by_part["wave"].fill_between(at, low, high, color="C0", linewidth=0.8)  # Silence is a line.
-        by_part["wave"].set_ylim(-1, 1)
+        loudest = max(-low.min(initial=0), high.max(initial=0), _QUIETEST)
+        by_part["wave"].set_ylim(-1.05 * loudest, 1.05 * loudest)
         by_part["wave"].set_ylabel("sound", fontsize=8)
     below = by_part["classes"]
     middles = [(start + end) / 2 for start, end in tags.spans]
@@ -78,19 +85,37 @@ def draw(
     save(figure, path)
 
 
-def _draw_frames(axis: Any, example: Example, seconds: float) -> None:
-    """Frames side by side, each at the time at which it is shown."""
+def _spread(example: Example, seconds: float) -> list[tuple[float, np.ndarray]]:
+    """Returns some frames at equal distances, each with the second at which it is shown."""
     count = num_frames(example)
     shown = min(_FRAMES, count)
-    width = seconds / shown
+    found = []
     for place in range(shown):
-        middle = (place + 0.5) * width
+        middle = (place + 0.5) * seconds / shown
         (frame,) = read_frames(example, min(int(middle * FRAME_RATE), count - 1), 1)
+        found.append((middle, frame))
+    return found
+
+
+def strip_height(
+    frames: Sequence[np.ndarray],  # [y, x, 3] each
+) -> float:
+    """Returns how high a strip is in which frames fill the width, in inches, within limits."""
+    tallest = max(frame.shape[0] / frame.shape[1] for frame in frames)
+    return float(np.clip(_WIDTH * _BESIDE / len(frames) * tallest, _LOWEST, _HEIGHTS["frames"]))
+
+
+def _draw_frames(
+    axis: Any, frames: Sequence[tuple[float, np.ndarray]], seconds: float, height: float
+) -> None:
+    """Frames side by side, each at the time at which it is shown, in true proportions."""
+    width = seconds / len(frames)
+    per_second = _WIDTH * _BESIDE / seconds  # Inches.
+    for middle, frame in frames:
         tall = frame.shape[0] / frame.shape[1]
         # As wide as there is room for, or as high.
-        per_second = (_WIDTH * 0.75) / seconds  # Inches.
-        half = min(width, _HEIGHTS["frames"] / tall / per_second) * 0.48
-        high = min(2 * half * per_second * tall / _HEIGHTS["frames"], 1.0)
+        half = min(width, height / tall / per_second) * 0.48
+        high = min(2 * half * per_second * tall / height, 1.0)
         extent = (middle - half, middle + half, 0.5 - high / 2, 0.5 + high / 2)
         axis.imshow(frame, extent=extent, aspect="auto")
     axis.set_ylim(0, 1)

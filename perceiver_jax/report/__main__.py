@@ -6,6 +6,7 @@
                                    of what is learned
   --workdir=DIR1 --workdir=DIR2    comparison.html in the folder that holds both
   --workdirs=DIR1,DIR2             the same
+  --workdirs='runs/*'              all runs in a folder
   --out=FILE.html                  another file
 
 A page is one file that loads nothing. A run that is not complete has a report too.
@@ -15,6 +16,7 @@ A page is one file that loads nothing. A run that is not complete has a report t
   ... --markdown, or --json                     as Markdown, or as JSON
 """
 
+import glob
 import json
 import os
 from collections.abc import Sequence
@@ -32,15 +34,15 @@ def define_flags() -> None:
         "workdir",
         None,
         "Work directory of a run of `python -m perceiver_jax.train`; several, separated by commas "
-        "or each with a flag of its own, are compared.",
+        "or each with a flag of its own, are compared. Patterns, such as 'runs/*', stand for all "
+        "that fit them and hold a run.",
     )
     flags.DEFINE_multi_string("workdirs", None, "The same as --workdir.")
     flags.DEFINE_string(
         "paper_table",
         None,
         "Prints the papers' tables of this data set (imagenet, modelnet40, audioset) with what the "
-        "runs have measured, instead of writing a page. Work directories may be patterns, such as "
-        "'runs/*'.",
+        "runs have measured, instead of writing a page.",
     )
     flags.DEFINE_bool("markdown", False, "Prints the papers' tables as Markdown.")
     flags.DEFINE_bool("json", False, "Prints the papers' tables as JSON.")
@@ -67,7 +69,8 @@ def report_main(argv: Sequence[str], changes: dict[str, str]) -> None:
         raise UserError(f"Unexpected argument {argv[1]!r}; see --help.")
     given = [*(arguments.workdir or ()), *(arguments.workdirs or ())]
     workdirs = [each for text in given for each in _split(text)]
-    if changes and (arguments.paper_table is not None or len(workdirs) != 1):
+    patterns = any(map(_is_pattern, workdirs))
+    if changes and (arguments.paper_table is not None or patterns or len(workdirs) != 1):
         raise UserError(f"--config.{next(iter(changes))} goes with a single --workdir only.")
     if arguments.paper_table is not None:
         _print_paper_table(arguments.paper_table, workdirs)
@@ -84,6 +87,10 @@ def report_main(argv: Sequence[str], changes: dict[str, str]) -> None:
     from perceiver_jax.report import write
     from perceiver_jax.report.predicted import Limits
 
+    if patterns:
+        from perceiver_jax.report.measured import find_workdirs
+
+        workdirs = [str(each) for each in find_workdirs(workdirs)]
     if len(workdirs) == 1:
         limits = Limits(examples=arguments.examples, seconds=arguments.seconds)
         path = write.write_report(workdirs[0], arguments.out, limits=limits, changes=changes)
@@ -116,6 +123,10 @@ def _split(given: str) -> list[str]:
     if Path(given).is_dir():
         return [given]
     return [each for each in given.split(",") if each]
+
+
+def _is_pattern(given: str) -> bool:
+    return glob.has_magic(given) and not os.path.exists(given)
 
 
 def _beside(workdirs: Sequence[str]) -> Path:

@@ -18,7 +18,7 @@ import numpy as np
 
 from perceiver_jax.atomic import replacing
 from perceiver_jax.data.readers import Arrays, TrainReader
-from perceiver_jax.data.shown import NamesClasses, ShowsPictures
+from perceiver_jax.data.shown import ExplainsPictures, NamesClasses, ShowsPictures
 from perceiver_jax.data.source import training_source
 from perceiver_jax.errors import ConfigError, UserError, require
 from perceiver_jax.report.png import scaled_down
@@ -36,6 +36,7 @@ _MIXES = {"mixup": "MixUp", "cutmix": "CutMix"}  # As the papers spell them.
 _COLUMNS = 8  # At most.
 _GAP = 12  # Pixels around every picture.
 _LINE = 13  # Pixels from one line of text to the next,
+_TITLE_LINE = 16  # from one of a title to the next,
 _CHARACTER = 5.7  # and those that a character takes, about.
 _MOST_LINES = 2  # That one line of a caption is broken into.
 _NARROWEST = 480  # Pixels of the sheet's width, for the line at its top.
@@ -158,13 +159,14 @@ def _sized(picture: np.ndarray) -> np.ndarray:  # uint8 [y, x, 3]
     return np.rint(scaled_down(picture, LARGEST, LONGEST)).astype(np.uint8)
 
 
-def draw(path: Path, shown: Sequence[Shown], title: str) -> None:
+def draw(path: Path, shown: Sequence[Shown], title: str, note: str = "") -> None:
     """Writes a sheet: rows of pictures, each with its caption below.
 
     Args:
       path: the PNG file.
       shown: the examples, at least one.
-      title: a line at the top.
+      title: a line at the top, or two.
+      note: a line or two below it.
 
     Raises:
       UserError: matplotlib is not installed, or the file cannot be written.
@@ -186,10 +188,16 @@ def draw(path: Path, shown: Sequence[Shown], title: str) -> None:
     ]
     lines = max(map(len, captions))
     cell_height = tallest + lines * _LINE + _GAP
-    top = 2 * _GAP + _LINE
-    height, width = top + rows * cell_height, max(columns * cell_width + _GAP, _NARROWEST)
+    width = max(columns * cell_width + _GAP, _NARROWEST)
+    titles = broken(title, 0.8 * (width - 2 * _GAP))
+    notes = [line for line in broken(note, width - 2 * _GAP) if line]
+    # The last line of a title is followed by captions' lines, or by pictures.
+    first = _GAP + (len(titles) - 1) * _TITLE_LINE + _LINE
+    top = first + len(notes) * _LINE + _GAP
+    height = top + rows * cell_height
     sheet = np.full((height, width, 3), 255, np.uint8)
-    texts = [(_GAP, _GAP, _fitting(title, 0.8 * (width - 2 * _GAP)), 9)]
+    texts = [(_GAP, _GAP + _TITLE_LINE * line, text, 9) for line, text in enumerate(titles)]
+    texts += [(_GAP, first + 2 + _LINE * line, text, 7) for line, text in enumerate(notes)]
     for index, (each, caption) in enumerate(zip(shown, captions, strict=True)):
         y, x = top + index // columns * cell_height, _GAP + index % columns * cell_width
         size_y, size_x = each.picture.shape[:2]
@@ -235,5 +243,6 @@ def write(config: ExperimentConfig, path: Path, report: Callable[[str], None] = 
     title = f"{config.name}: {len(shown):,} of {size:,} examples of the first training batch"
     if made_of > 1:
         title += f", each made of {made_of}"
-    draw(path, shown, title)
+    data = config.data
+    draw(path, shown, title, data.picture_note() if isinstance(data, ExplainsPictures) else "")
     return title

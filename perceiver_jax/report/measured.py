@@ -3,7 +3,7 @@
 import dataclasses
 import glob
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from perceiver_jax.report.paper_results import Key, ResultRow, ResultTable, same
 from perceiver_jax.report.run_record import Run, read_run
 from perceiver_jax.train.config import ExperimentConfig, changes_trajectory
 from perceiver_jax.train.paper import Difference, differences
+from perceiver_jax.train.result import examples_counted, ids_counted
 
 # Two runs that differ in the seed are runs of one experiment, and which split was evaluated is
 # compared with the paper's whatever the config says.
@@ -265,8 +266,8 @@ def _measure(
     left_out = result.get("left_out", 0)
     examples = None if run.final is None else result["examples"] - left_out
     if left_out:
-        said.append(f"{left_out:,} examples left out as corrupt")
-    said += _ids(result)
+        said.append(f"{left_out:,} example{'s' * (left_out > 1)} left out as corrupt")
+    said += _ids(run)
     split = result.get("split", run.config.trainer.eval_split)
     return Measurement(
         run=run,
@@ -282,14 +283,15 @@ def _measure(
     )
 
 
-def _ids(result: Mapping[str, Any]) -> list[str]:
+def _ids(run: Run) -> list[str]:
     """Which examples a result is of, where no two have the same ones."""
-    said = []
+    result, said = run.result, []
     if "ids" in result:
-        said.append(f"evaluated on {result['examples']:,} examples, ids {result['ids']}")
+        said.append(f"evaluated on {examples_counted(result)}, {ids_counted(result)}")
     if "trained_on" in result:
-        trained = result["trained_on"]
-        said.append(f"trained on {trained['examples']:,} examples, ids {trained['ids']}")
+        trained, corrupt = result["trained_on"], run.corrupt_to_train_on
+        least = f" (at least {corrupt:,} corrupt), ids of all" if corrupt else ", ids"
+        said.append(f"trained on {trained['examples']:,} examples{least} {trained['ids']}")
     return said
 
 

@@ -13,7 +13,7 @@ from perceiver_jax.data.source import training_source
 from perceiver_jax.errors import CheckpointError
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.environment import read_starts
-from perceiver_jax.train.result import chosen, selected_by
+from perceiver_jax.train.result import CORRUPT_TO_TRAIN_ON, chosen, selected_by
 from perceiver_jax.train.workdir import read_config
 
 Entry = dict[str, Any]  # A line of metrics.jsonl.
@@ -67,6 +67,12 @@ class Run:
     def last_time(self) -> float | None:
         """When the last line was written, in seconds since 1970."""
         return max(self._times(), default=None)
+
+    @property
+    def corrupt_to_train_on(self) -> int:
+        """How many examples to train on were left out, at least: the most that a start met."""
+        _, counts = self.series(self.entries, CORRUPT_TO_TRAIN_ON)
+        return int(counts.max(initial=0))
 
     def num_steps(self) -> int | None:
         """How long the run is to be; None where its data cannot be opened to find out."""

@@ -157,8 +157,9 @@ class MultilabelConfig:
             raise ConfigError(
                 f"The model returns {outputs.shape} and the labels are {labels.shape}: with "
                 f"task.num_classes={self.num_classes} both must be (batch, {self.num_classes})"
-                f"{of_clips}. Give the model's decoder as many outputs as the task has classes; "
-                "labels are 0 or 1 for every class."
+                f"{of_clips}. Give the model as many outputs as the task has classes: "
+                f"--config.model.decoder.num_classes={self.num_classes} for most. Labels are 0 or "
+                "1 for every class."
             )
         logits = outputs.astype(jnp.float32).reshape(-1, clips or 1, self.num_classes)
         return labels > 0, logits

@@ -111,7 +111,11 @@ def assemble(
     mesh = make_mesh(trainer.mesh, devices)
     check_batch_size(mesh, trainer.batch_size, "trainer.batch_size", trainer.accumulate)
     check_batch_size(mesh, trainer.eval_batch_size, "trainer.eval_batch_size")
-    model = build_model(config.model) if model is None else model
+    if model is None:
+        model = build_model(config.model)
+        check_outputs = True
+    else:
+        check_outputs = False  # It is not that of the config.
     if evaluated is None:
         source = training_source(config.data)
         example = first_example(config, source)
@@ -119,6 +123,8 @@ def assemble(
         split, source = evaluated
         example = first_readable(source, split, trainer.max_corrupt_examples)
     notes = _check_classes(config)
+    if check_outputs:
+        _check_outputs(config)
     _check_clips(config)
     if evaluated is None:
         notes += _batch_note(trainer.batch_size, len(source))
@@ -193,6 +199,29 @@ def _check_classes(config: ExperimentConfig) -> tuple[str, ...]:
             "learn that they never occur",
         )
     return ()
+
+
+def _check_outputs(config: ExperimentConfig) -> None:
+    """Makes sure that the model has an output for each class of the task, before all else.
+
+    The task would find out itself, when the first step is compiled.
+
+    Raises:
+      ConfigError: it has others, by its config; names the flag.
+    """
+    num_classes = getattr(config.task, "num_classes", None)
+    for path in ("postprocessor.num_classes", "decoder.num_classes", "num_classes"):
+        *parts, name = path.split(".")
+        part = getattr(config.model, parts[0], None) if parts else config.model
+        outputs = getattr(part, name, None)
+        if outputs is None or num_classes is None:
+            continue
+        if outputs != num_classes:
+            raise ConfigError(
+                f"The model has {outputs:,} outputs, and task.num_classes={num_classes:,}: it must "
+                f"have as many as the task has classes. Give --config.model.{path}={num_classes}."
+            )
+        return
 
 
 def _batch_note(batch_size: int, examples: int) -> tuple[str, ...]:

@@ -20,7 +20,12 @@ from perceiver_jax.train.least_memory import least_memory
 from perceiver_jax.train.meter import Meter, Speed
 from perceiver_jax.train.metrics import MetricsFile
 from perceiver_jax.train.progress import Progress
-from perceiver_jax.train.result import selected_by
+from perceiver_jax.train.result import (
+    CORRUPT_TO_TRAIN_ON,
+    examples_counted,
+    ids_counted,
+    selected_by,
+)
 from perceiver_jax.train.step import MUST_BE_FINITE, TAKEN, Metrics
 from perceiver_jax.train.workdir import Workdir
 from perceiver_jax.train.writers import Writers
@@ -102,10 +107,15 @@ class Log:
         if self.progress.shows(step, due=True):
             self._show(step, values, speed)
         timing = {} if speed is None else speed.timing()
-        if len(self.corrupt):
-            # Of this process, since it started; so it is no property of the trajectory.
-            timing["corrupt_examples"] = len(self.corrupt)
-        self._write(step, "train", values, timing)
+        self._write(step, "train", values, {**timing, **self._corrupt()})
+
+    def _corrupt(self) -> dict[str, float]:
+        """Of this process, since it started; so it is no property of the trajectory."""
+        found = {
+            "corrupt_examples": len(self.corrupt),
+            CORRUPT_TO_TRAIN_ON: self.corrupt.of("train"),
+        }
+        return {name: count for name, count in found.items() if count}
 
     def _show(self, step: int, values: Mapping[str, float], speed: Speed | None) -> None:
         left = self._seconds_left(step)
@@ -115,12 +125,14 @@ class Log:
         """Logs an evaluation."""
         self._eval_seconds = seconds
         split = self.config.trainer.eval_split
-        self._write(step, split, means, {"eval_seconds": seconds})
+        self._write(step, split, means, {"eval_seconds": seconds, **self._corrupt()})
         headline = self.config.task.headline
         text = f"step {step}  {split} loss {means['loss']:.4f}"
         if headline.metric in means:
             text += f"  {headline.title} {headline.show(means[headline.metric])}"
-        text += _left_out(means)
+        left_out = int(means.get("left_out", 0))
+        if left_out:
+            text += f"  ({left_out:,} corrupt and left out)"
         self.progress.message(text)
 
     def sync(self) -> None:
@@ -173,12 +185,6 @@ class Log:
 def _values(metrics: Metrics) -> dict[str, float]:
     # Not jax.device_get, which takes four times as long for a handful of numbers.
     return {name: float(np.asarray(value)) for name, value in metrics.items() if name != TAKEN}
-
-
-def _left_out(result: Mapping[str, Any]) -> str:
-    """Says what an evaluation could not count."""
-    count = result.get("left_out", 0)
-    return f", {count:,} of them corrupt and left out" if count else ""
 
 
 def print_overview(parts: Parts, workdir: Workdir, eval_examples: int) -> None:
@@ -274,10 +280,10 @@ def print_result(
         label = f"{final['split']} {headline.title}"
         if selected_by(final) == "test":
             label += f" of step {final['step']:,}, selected by test score"
-        ids = f", ids {final['ids']}" if "ids" in final else ""
+        ids = f", {ids_counted(final)}" if "ids" in final else ""
         lines.append(
             f"{label}  {headline.show(final[headline.metric])}   "
-            f"(loss {final['loss']:.4f}, {final['examples']:,} examples{ids}{_left_out(final)})"
+            f"(loss {final['loss']:.4f}, {examples_counted(final)}{ids})"
         )
     lines.append(f"metrics     {workdir.final_metrics_path}")
     if workdir.curves_path.exists():

@@ -20,6 +20,9 @@ from perceiver_jax.train.config import ExperimentConfig, Select
 
 Entry = Mapping[str, Any]  # A line of metrics.jsonl.
 
+# Under "timing" of a line of metrics.jsonl: how many examples to train on were left out so far.
+CORRUPT_TO_TRAIN_ON = "corrupt_to_train_on"
+
 # What stands beside the metrics in a result and in a line of metrics.jsonl.
 NO_METRICS = (
     "name", "step", "split", "examples", "ids", "trained_on", "num_params", "select", "timing",
@@ -52,8 +55,8 @@ def ids_of(evaluated: Source, trained: Source) -> dict[str, Any]:
     """Returns which examples a result is of, where sets are not the same everywhere.
 
     Returns:
-      "ids", a hash of those evaluated, and "trained_on", number and hash of those trained on; of
-      either, where its source knows.
+      "ids", a hash of those of the evaluated split, and "trained_on", number and hash of those to
+      train on; of either, where its source knows. Corrupt ones are among them.
 
     Raises:
       DataError: the ids cannot be read.
@@ -102,6 +105,25 @@ def result(
         "num_params": num_params,
         **{name: value for name, value in entry.items() if name not in NO_METRICS},
     }
+
+
+def examples_counted(result: Mapping[str, Any]) -> str:
+    """Returns how many examples a result is of: "6 examples", "5 of 6 examples (1 corrupt)".
+
+    Args:
+      result: with "examples", how many the split has, and "left_out" if some of them are corrupt.
+    """
+    examples, left_out = result["examples"], result.get("left_out", 0)
+    if not left_out:
+        return f"{examples:,} {'example' if examples == 1 else 'examples'}"
+    return f"{examples - left_out:,} of {examples:,} examples ({left_out:,} corrupt)"
+
+
+def ids_counted(result: Mapping[str, Any]) -> str:
+    """Returns the hash of a result that has one, and of what it is: of all that the split has."""
+    if not result.get("left_out", 0):
+        return f"ids {result['ids']}"
+    return f"ids of all {result['examples']:,} {result['ids']}"
 
 
 def selected_by(final: Mapping[str, Any]) -> Select:

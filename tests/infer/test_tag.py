@@ -14,7 +14,7 @@ from perceiver_jax import config as config_lib
 from perceiver_jax import zoo
 from perceiver_jax.checkpoints.load import run_config
 from perceiver_jax.config import load_experiment
-from perceiver_jax.data.audioset.clip_times import hopping_clips
+from perceiver_jax.data.audioset.clip_times import Clip, hopping_clips
 from perceiver_jax.data.audioset.config import AudiosetConfig, RawAudio
 from perceiver_jax.data.audioset.decode import read_recording
 from perceiver_jax.data.audioset.labels import Segment
@@ -190,8 +190,8 @@ def test_picture_and_table(model: LoadedModel, tmp_path: Path) -> None:
         column = [float(row[3 + each["index"]]) for row in rows[1:]]
         np.testing.assert_allclose(column, each["windows"], atol=1e-6)
     pictures = [Image.open(each["picture_file"]).convert("RGB") for each in (both, sound)]
-    # The one with frames is 1.2 inches higher, and red as their upper left corner is.
-    assert pictures[0].height - pictures[1].height == 144
+    # The one with frames of 4 to 3, eight in a row, is 0.7 inches higher, and red as their corner.
+    assert pictures[0].height - pictures[1].height == 84
     reds = [_reds(np.asarray(picture)) for picture in pictures]
     assert reds[0] > 500 and reds[1] < 50
     # Silence is a line: the wave goes from left to right.
@@ -256,6 +256,25 @@ def test_wave() -> None:
     assert len(at) == 1500 and at[0] == 1 / 48_000 and at[-1] == 2999 / 48_000
     assert high[1] == 0.5 and low[-1] == -1.0
     assert not low[:-1].any() and not high[[0, *range(2, 1500)]].any()
+
+
+def test_pictures_are_as_high_as_frames_and_sound_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for count, shape, height in (
+        (8, (36, 64, 3), 0.527),
+        (1, (9, 9, 3), 1.2),
+        (8, (2, 80, 3), 0.35),
+    ):
+        assert tag_files.strip_height([np.zeros(shape)] * count) == pytest.approx(height, abs=1e-3)
+    figures: list[Any] = []
+    monkeypatch.setattr(tag_files, "save", lambda figure, _: figures.append(figure))
+    tags = tagging.Tags((Clip(0, 25),), np.full((1, 3), 0.5))
+    for loudest, end in ((328 * 2, 0.021), (3, 0.0105), (2**15 - 1, 1.05)):  # of 32,768
+        sound = np.zeros(48_000, np.int16)
+        sound[[7, 9]] = -loudest // 2, loudest
+        tag_files.draw(tmp_path / "x.png", {"id": "x", "audio": sound}, tags, [(0, "a")])
+        assert figures[-1].axes[0].get_ylim() == pytest.approx((-end, end), rel=2e-3)
 
 
 @pytest.mark.parametrize(

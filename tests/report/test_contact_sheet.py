@@ -120,7 +120,7 @@ def test_large_pictures_are_made_smaller(tmp_path: Path) -> None:
     assert "$" in {each.caption[0][:1] for each in shown} <= set("$b89")
     contact_sheet.draw(tmp_path / "out.png", shown, "t" * 500)
     # A line is broken into two, and what is still too long is cut off.
-    assert Image.open(tmp_path / "out.png").size == (3 * 212 + 12, 37 + 3 * (224 + 2 * 13 + 12))
+    assert Image.open(tmp_path / "out.png").size == (3 * 212 + 12, 53 + 3 * (224 + 2 * 13 + 12))
 
 
 def test_long_captions_are_broken_between_words() -> None:
@@ -181,6 +181,35 @@ def test_a_picture_that_is_none() -> None:
     config = dataclasses.replace(fake.experiment(), data=Wrong())
     with pytest.raises(ValueError, match=r"Wrong.picture must return uint8.*float32 \(8, 8, 1\)"):
         contact_sheet.first_batch(config)
+
+
+def test_a_title_is_broken_and_a_note_stands_below_it(tmp_path: Path) -> None:
+    shown = [contact_sheet.Shown(np.zeros((96, 96, 3), np.uint8), ("a",))]
+    heights = []
+    for title, note in (
+        ("short", ""),
+        ("audioset_small_audio_video_mel: 16 of 16 examples of the first training batch", ""),
+        ("short", "Grey frames: video that is absent or dropped."),
+    ):
+        contact_sheet.draw(tmp_path / "out.png", shown, title, note)
+        heights.append(Image.open(tmp_path / "out.png").height)
+    assert heights == [37 + 96 + 25, 53 + 96 + 25, 50 + 96 + 25]
+
+
+def test_what_the_data_say_of_pictures_stands_over_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Explained(DigitsConfig):
+        def picture_note(self) -> str:
+            return "Black is nothing."
+
+    drawn: list[Any] = []
+    monkeypatch.setattr(contact_sheet, "draw", lambda *given: drawn.append(given[3]))
+    monkeypatch.setattr(contact_sheet, "first_batch", lambda config, report: [])
+    for data in (Explained(), DigitsConfig()):
+        contact_sheet.write(dataclasses.replace(fake.experiment(), data=data), tmp_path / "o.png")
+    assert drawn == ["Black is nothing.", ""]
 
 
 def test_paths(tmp_path: Path) -> None:

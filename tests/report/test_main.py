@@ -34,7 +34,10 @@ def test_a_comparison_lies_in_the_folder_of_its_runs(
 
 def test_the_command(perceiver_run: Path, conv_run: Path, tmp_path: Path) -> None:
     page = tmp_path / "new" / "c.html"
-    done = _run(f"--workdir={perceiver_run}", "--workdir", conv_run, f"--out={page}")
+    (tmp_path / "runs" / "no run").mkdir(parents=True)
+    (tmp_path / "runs" / "conv").symlink_to(conv_run.absolute())
+    pattern = f"--workdirs={tmp_path}/runs/*"
+    done = _run(f"--workdir={perceiver_run}", pattern, f"--out={page}")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{page}\n", "")
     assert parse(page.read_text()).all("h1")[0].text() == "2 runs compared"
 
@@ -63,6 +66,7 @@ def test_the_papers_table(perceiver_run: Path, conv_run: Path) -> None:
         (["--paper_table=imagenet", "--workdirs=nowhere"], "There is no directory 'nowhere'"),
         (["--paper_table=imagenet", "--out=x.html"], "--out does not go with --paper_table"),
         (["--paper_table=imagenet", "--json", "--markdown"], "choose one of the two"),
+        (["--workdirs=runs/*", "--config.name=z"], "goes with a single --workdir only"),
         (["--workdir=x", "--json"], "--json goes with --paper_table only"),
     ],
 )

@@ -210,6 +210,27 @@ def test_what_was_evaluated_counts_as_a_difference(tmp_path: Path) -> None:
     )
 
 
+def test_the_hash_is_said_to_be_of_more_than_were_counted(tmp_path: Path) -> None:
+    trained = {"examples": 20, "ids": "cd"}
+    whole = write_run(tmp_path / "a", examples=6, ids="ab", trained_on=trained)
+    write_run(tmp_path / "b", examples=6, ids="ab", trained_on=trained, left_out=1)
+    lines = (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()
+    met = {**json.loads(lines[0]), "timing": {"corrupt_examples": 3, "corrupt_to_train_on": 2}}
+    (tmp_path / "b" / "metrics.jsonl").write_text(json.dumps(met) + "\n" + lines[1] + "\n")
+    (group,) = groups_of(measured.compare(TABLES, [whole, tmp_path / "b"]))
+    one, other = group.measurements
+    assert (one.examples, other.examples) == (6, 5)
+    assert one.remarks == (
+        "evaluated on 6 examples, ids ab",
+        "trained on 20 examples, ids cd",
+    )
+    assert other.remarks == (
+        "1 example left out as corrupt",
+        "evaluated on 5 of 6 examples (1 corrupt), ids of all 6 ab",
+        "trained on 20 examples (at least 2 corrupt), ids of all cd",
+    )
+
+
 def test_runs_without_a_result(tmp_path: Path) -> None:
     write_run(tmp_path / "begun", None, checkpoint=False)
     write_run(tmp_path / "done", 0.5)

@@ -106,6 +106,24 @@ def test_a_result_selected_by_test_score_says_so() -> None:
     assert "3, selected of 4" in both and f"Selected by test score: {complete.label}." in both
 
 
+def test_what_was_left_out_stands_beside_what_was_counted() -> None:
+    entries = [_entry(4, "test", top_1=0.5, left_out=1)]
+    entries[0]["timing"] = {"corrupt_to_train_on": 1}
+    running = record(entries)
+    ids = {"ids": "ab", "trained_on": {"examples": 20, "ids": "cd"}}
+    complete = dataclasses.replace(running, final={**entries[0], "examples": 6, **ids})
+    text = _page(results.render(Context([complete]))).text()
+    assert (
+        "On 5 of 6 examples (1 corrupt) of test, after the last step. The hash of all 6 ids is ab. "
+        "Trained on 20 examples (at least 1 corrupt), ids of all cd."
+    ) in text
+    assert "Corrupt and left out: 1." in _page(results.render(Context([running]))).text()
+    both = _page(results.render(Context([complete, record([_entry(4, "test", top_1=1)])]))).text()
+    assert f"Corrupt examples that were left out: {complete.label} 1." in both
+    tiles = _page(summary.render(Context([complete]))).all("div", "tile")
+    assert tiles[0].text() == "50.00% test accuracy, 1 corrupt example left out"
+
+
 def test_a_row_of_a_paper_that_has_no_number() -> None:
     config = experiment(
         paper=PaperResult(row="out of memory", source="s", metric="top_1", value=None)

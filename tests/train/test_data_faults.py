@@ -12,6 +12,7 @@ from perceiver_jax.checkpoints.store import CheckpointStore
 from perceiver_jax.data.digits import DigitsConfig
 from perceiver_jax.data.source import Source
 from perceiver_jax.errors import DataError
+from perceiver_jax.report.run_record import read_run
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.config import ExperimentConfig
 from perceiver_jax.train.evaluation import evaluate_checkpoint
@@ -51,10 +52,13 @@ def test_a_run_over_corrupt_examples_is_the_same_however_it_is_read(
     assert len(left) == len(set(left))  # also those of the test split, which came five times
     # 360 examples: 0, 50, ... 350.
     assert final["left_out"] == 8 and final["examples"] == 360
-    assert "(loss " in told and "360 examples, 8 of them corrupt and left out)" in told
+    assert "(loss " in told and ", 352 of 360 examples (8 corrupt))" in told
     lines = (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()
     timing = json.loads(lines[-1])["timing"], json.loads(lines[-2])["timing"]
-    assert timing[1]["corrupt_examples"] == len(left)
+    assert timing[1]["corrupt_examples"] == timing[0]["corrupt_examples"] == len(left)
+    to_train_on = sum(" of train, " in line for line in left)
+    assert 0 < to_train_on < len(left) and timing[0]["corrupt_to_train_on"] == to_train_on
+    assert read_run(tmp_path / "whole").corrupt_to_train_on == to_train_on
 
     def crash(step: int) -> None:
         if step == 13:

@@ -1,5 +1,6 @@
 """Runs that start from a checkpoint: which weights are taken, and which are refused."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from perceiver_jax.checkpoints import native
 from perceiver_jax.checkpoints.load import load_checkpoint
 from perceiver_jax.data.images.config import FolderConfig, ImagesConfig
 from perceiver_jax.errors import ConfigError, DataError, ModelError
+from perceiver_jax.model.baselines import ConvNetConfig
 from perceiver_jax.train.assemble import assemble
 from perceiver_jax.train.evaluation import evaluate_checkpoint, evaluate_weights
 from perceiver_jax.train.initial import initial_state
 from perceiver_jax.train.loop import train
 from tests.data.images.photos import write_tree
 from tests.random_params import model_params
+from tests.train.fake import MLP
 from tests.train.tiny_experiment import tiny
 
 OUTPUT = "classification_decoder/~/basic_decoder/output"
@@ -73,7 +76,7 @@ def test_modules_that_start_afresh_keep_their_random_values(weights):
 
 def test_other_classes_need_a_fresh_output(weights, tmp_path):
     path, params = weights
-    other = experiment(num_classes=13)
+    other = experiment(num_classes=13, **{"task.num_classes": 13})
     with pytest.raises(ModelError, match=r"does not fit the model of the experiment") as e:
         initial_state(assemble(other), path)
     assert "output/w [5, 10], expected [5, 13]" in str(e.value)
@@ -127,6 +130,20 @@ def test_weights_are_evaluated_where_there_are_no_training_images(weights, tmp_p
 def test_data_with_more_classes_than_the_task_are_refused():
     with pytest.raises(ConfigError, match=r"10 classes, and task.num_classes=7: .*num_classes=10"):
         assemble(experiment(num_classes=7, **{"task.num_classes": 7, "task.top_k": None}))
+
+
+def test_a_model_with_other_outputs_than_the_task_has_classes_is_refused_at_once():
+    config = experiment(**{"task.num_classes": 12})
+    message = (
+        r"has 10 outputs, and task.num_classes=12: .* Give --config.model.decoder.num_classes=12\.$"
+    )
+    with pytest.raises(ConfigError, match=message):
+        assemble(config)
+    (note,) = assemble(config, model=MLP()).notes  # A model of one's own is taken as it is.
+    assert "the data have 10 classes" in note
+    convnet = ConvNetConfig(shape=(8, 8), num_classes=11)
+    with pytest.raises(ConfigError, match="Give --config.model.num_classes=12"):
+        assemble(dataclasses.replace(config, model=convnet))
 
 
 def test_a_checkpoint_that_is_not_there(tmp_path):

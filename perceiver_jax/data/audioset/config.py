@@ -221,6 +221,16 @@ class AudiosetConfig:
                 shown.append(pictures.wave(_middle(sound, 2)[..., 0] * self.audio.stddev, width))
         return np.concatenate(shown)
 
+    def picture_note(self) -> str:
+        """Returns what zeros look like in pictures: they are what is covered, or not there."""
+        said = []
+        if isinstance(self.audio, MelSpectrogram):
+            covered = "" if self.spec_augment is None else "covered by SpecAugment; all of it: "
+            said.append(f"Even magenta: {covered}sound that is absent or dropped.")
+        if self.video is not None:
+            said.append("Grey frames: video that is absent or dropped.")
+        return " ".join(said)
+
     def _open(self, split: str) -> Recordings:
         found = self.recordings.open(split)
         if self.video is not None and not found.has_video:

@@ -5,10 +5,11 @@ from perceiver_jax.report.charts import NUM_COLOURS
 from perceiver_jax.report.context import Context
 from perceiver_jax.report.markup import Markup, element, join, note, table
 from perceiver_jax.report.page import NotShown, Section
-from perceiver_jax.report.run_record import Run
+from perceiver_jax.report.run_record import Entry, Run
 from perceiver_jax.report.sections import metrics_shown
 from perceiver_jax.train.paper import PaperResult
 from perceiver_jax.train.progress import format_seconds
+from perceiver_jax.train.result import examples_counted
 
 TITLE = "Result"
 NOT_IN_A_PAPER = "not in any paper"
@@ -26,13 +27,15 @@ def _single(run: Run) -> Section:
     split = run.config.trainer.eval_split
     at = f"at step {run.result['step']:,}"
     if run.final is not None and run.is_selected:
-        about = f"On all {run.final['examples']:,} examples of {split}, {at}: {_selected(run)}."
+        about = f"On {_examples(run.final)} of {split}, {at}: {_selected(run)}."
     elif run.final is not None:
-        about = f"On all {run.final['examples']:,} examples of {split}, after the last step."
+        about = f"On {_examples(run.final)} of {split}, after the last step."
     elif run.is_selected:
         about = f"On {split}, {at}: {_selected(run)} so far; the run is not complete."
     else:
         about = f"The last evaluation on {split}, {at}; the run is not complete."
+    if run.final is None and run.result.get("left_out"):
+        about += f" Corrupt and left out: {run.result['left_out']:,}."
     about += _ids(run)
     header = ["metric", "this run"]
     rows = [
@@ -62,10 +65,21 @@ def _single(run: Run) -> Section:
 def _ids(run: Run) -> str:
     """Which examples these are, where no two have the same ones."""
     ids, trained = run.result.get("ids"), run.result.get("trained_on")
-    said = "" if ids is None else f" The hash of their ids is {ids}."
+    said = ""
+    if ids is not None:
+        whose = f"all {run.result['examples']:,}" if run.result.get("left_out") else "their"
+        said = f" The hash of {whose} ids is {ids}."
+    corrupt = run.corrupt_to_train_on
+    least = f" (at least {corrupt:,} corrupt), ids of all" if corrupt else ", ids"
     if trained is not None:
-        said += f" Trained on {trained['examples']:,} examples, ids {trained['ids']}."
+        said += f" Trained on {trained['examples']:,} examples{least} {trained['ids']}."
     return said
+
+
+def _examples(result: Entry) -> str:
+    """ "all 6 examples", or "5 of 6 examples (1 corrupt)"."""
+    counted = examples_counted(result)
+    return counted if result.get("left_out") else f"all {counted}"
 
 
 def _selected(run: Run) -> str:
@@ -102,6 +116,13 @@ def _comparison(context: Context) -> Section:
     selected = [run.label for run in context.runs if run.is_selected]
     if selected:
         shown.append(note(f"Selected by test score: {', '.join(selected)}."))
+    lacking = [
+        f"{run.label} {run.result['left_out']:,}"
+        for run in context.runs
+        if run.result.get("left_out")
+    ]
+    if lacking:
+        shown.append(note(f"Corrupt examples that were left out: {', '.join(lacking)}."))
     if not papers:
         shown.append(note(f"These experiments are {NOT_IN_A_PAPER}."))
     return Section(TITLE, join(shown))

@@ -37,6 +37,9 @@ def _tile(tile: tuple[str, str], position: int) -> Markup:
 
 def _metric_label(run: Run, metric: str) -> str:
     label = f"{run.config.trainer.eval_split} {metrics_shown.title(run, metric)}"
+    left_out = run.result.get("left_out", 0)
+    if left_out and metric == run.config.task.headline.metric:
+        label += f", {left_out:,} corrupt {'example' if left_out == 1 else 'examples'} left out"
     if run.is_selected:
         return f"{label} at step {run.result['step']:,}, selected by test score"
     return label if run.final is not None else f"{label} at step {run.result['step']:,}"

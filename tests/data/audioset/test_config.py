@@ -315,6 +315,14 @@ def test_pictures_show_frames_and_sound() -> None:
     assert rows.max() < 40 and np.ptp(rows) == 0  # In the upper half, always the same.
     silent = mel.picture(mel.evaluated(recording(samples=None)))
     assert np.ptp(silent.reshape(-1, 3), axis=0).max() == 0
+    # Said over pictures: of spectrograms one colour, of video another.
+    red, green, blue = silent[0, 0].astype(int)
+    assert "magenta" in mel.picture_note() and min(red, blue) > 2 * green
+    assert "SpecAugment" not in mel.picture_note() and "rey" not in mel.picture_note()
+    covered = _config(video=None, audio=mel.audio, spec_augment=SpecAugment())
+    assert "covered by SpecAugment" in covered.picture_note()
+    unseen = config.picture(config.evaluated({**raw, "frames": []}))[:24]
+    assert set(np.unique(unseen)) <= {127, 128} and "Grey frames" in config.picture_note()
 
 
 def test_what_makes_no_sense_is_refused() -> None:
