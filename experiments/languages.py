@@ -87,7 +87,7 @@ MEL: Mapping[str, Any] = {
     "model.preprocessor.spatial_downsample": 4,
     "model.preprocessor.position.num_bands": 6,
     "model.preprocessor.position.max_resolution": (15, 10),
-    "trainer.num_steps": 2000,
+    "trainer.num_steps": 4000,
 }
 RAW: Mapping[str, Any] = {
     "data.audio.mean_of": 6,  # 8,000 values a second, as recorded.
@@ -97,7 +97,7 @@ RAW: Mapping[str, Any] = {
     # Few, since inputs are normalised, and sound is soft beside positions.
     "model.preprocessor.position.num_bands": 2,
     "model.preprocessor.position.max_resolution": (160,),
-    "trainer.num_steps": 2500,
+    "trainer.num_steps": 5000,
 }
 
 
