@@ -2,17 +2,13 @@
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from perceiver_jax.checkpoints.evaluations import read_metrics
 from perceiver_jax.errors import require
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from perceiver_jax.report.curves import TEXT, dress
 
 COLOURS = ("#d9622b", "#3b4a66", "#4c9a6a", "#8e5ea2")  # Of the experiments, in turn.
 _REFERENCE = "#8a94a6"
-_GRID, _TEXT = "#e6e8ec", "#2b2f36"
 
 Line = list[tuple[int, float]]  # (step, value) of each evaluation.
 
@@ -53,7 +49,7 @@ def draw(
     FigureCanvasAgg(figure)
     for place, (metric, title) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(1, len(panels), place)
-        _dress(axes, f"{title} (%)")
+        dress(axes, f"{title} (%)")
         for number, (name, files) in enumerate(runs.items()):
             for seed, file in enumerate(files):
                 line = evaluations(file, metric)
@@ -70,16 +66,7 @@ def draw(
         axes.axhline(
             100 * values[metric], color=_REFERENCE, linestyle="--", linewidth=1.4, label=what
         )
-        axes.set_xlabel("step", color=_TEXT, fontsize=9)
+        axes.set_xlabel("step", color=TEXT, fontsize=9)
         axes.set_xlim(left=0)
-        axes.legend(frameon=False, fontsize=9, labelcolor=_TEXT, loc="lower right")
+        axes.legend(frameon=False, fontsize=9, labelcolor=TEXT, loc="lower right")
     figure.savefig(picture, format="png")
-
-
-def _dress(axes: "Axes", title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=10, color=_TEXT)
-    axes.grid(True, color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(colors=_TEXT, labelsize=8.5)

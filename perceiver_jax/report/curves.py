@@ -17,7 +17,7 @@ _TRAIN = "#8a94a6"  # Slate for the many noisy training values,
 _SMOOTH = "#3b4a66"  # darker for their running mean,
 _EVAL = "#d9622b"  # orange for what counts.
 _GRID = "#e6e8ec"
-_TEXT = "#2b2f36"
+TEXT = "#2b2f36"
 
 _LOG_FROM = 4.0  # Losses that span less get a linear axis: a logarithmic one has few numbers there.
 
@@ -70,7 +70,7 @@ def draw_curves(
     loss_axes = figure.add_subplot(grid[0, 0])
     headline_axes = figure.add_subplot(grid[0, 1], sharex=loss_axes)
     rate_axes = figure.add_subplot(grid[1, :])
-    figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold", color=_TEXT)
+    figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold", color=TEXT)
 
     train_label = f"train (with {train_note})" if train_note else "train"
     _draw_metric(loss_axes, train, evals, "loss", "loss", train_label=train_label)
@@ -94,9 +94,9 @@ def draw_curves(
     rate_axes.fill_between(steps, rates, color=_TRAIN, alpha=0.25, linewidth=0)
     rate_axes.plot(steps, rates, color=_TRAIN, linewidth=1.2)
     rate_axes.set_ylim(bottom=0)
-    _dress(rate_axes, "learning rate")
+    dress(rate_axes, "learning rate")
     rate_axes.yaxis.set_major_formatter(lambda value, _: _plain_number(value))
-    rate_axes.set_xlabel("step", color=_TEXT, fontsize=9)
+    rate_axes.set_xlabel("step", color=TEXT, fontsize=9)
     last = max((entry["step"] for entry in entries), default=1)
     for axes in (loss_axes, headline_axes, rate_axes):
         axes.set_xlim(0, last)
@@ -142,9 +142,9 @@ def _draw_metric(
             markersize=3.2,
             label=evals[-1]["split"],
         )
-    _dress(axes, label)
+    dress(axes, label)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=9, labelcolor=_TEXT, loc="best")
+        axes.legend(frameon=False, fontsize=9, labelcolor=TEXT, loc="best")
 
 
 def _frame_fraction(
@@ -181,15 +181,16 @@ def _mark_result(
     )
 
 
-def _dress(axes: "Axes", title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=10, color=_TEXT)
+def dress(axes: "Axes", title: str) -> None:
+    """Gives a panel its title, a quiet grid and no frame: the style of all curves."""
+    axes.set_title(title, loc="left", fontsize=10, color=TEXT)
     axes.grid(True, color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         axes.spines[side].set_color("#b8bdc7")
-    axes.tick_params(which="both", colors=_TEXT, labelsize=8.5)
+    axes.tick_params(which="both", colors=TEXT, labelsize=8.5)
 
 
 def _series(entries: Sequence[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:

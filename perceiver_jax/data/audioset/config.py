@@ -86,8 +86,8 @@ class AudiosetConfig:
     eval_clips: int | None = 16  # Of a recording; None: one from its middle, without the axis.
     spec_augment: SpecAugment | None = None  # Of training spectrograms; None: not.
     sound_changes: SoundChanges | None = None  # Of sound without video; None: not.
-    drop_video: float = 0.0  # How often a training example has no video, if it has sound.
-    drop_audio: float = 0.0  # The same of sound, if it has video.
+    drop_video: float = 0.0  # How often a training example has no video, where a model hears too.
+    drop_audio: float = 0.0  # The same of sound, where it sees too.
 
     def __post_init__(self) -> None:
         if self.audio is None and self.video is None:
