@@ -3,7 +3,7 @@
     python -m benchmarks.language_table [--seeds=0,1,2] [--variants=audio_mel,audio_raw] \\
         [--workdir=DIR] [--set=NAME]
 
-Takes about an hour on two CPU cores: the six runs took 56 minutes beside other work.
+Takes about an hour of one CPU core: the six runs took 61 minutes beside other work.
 
 Trains the variants of experiments/languages.py with each seed, and prints a Markdown table of their
 mean average precision and accuracy on the test split. Beside them stands a random forest on
