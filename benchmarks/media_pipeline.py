@@ -2,11 +2,12 @@
 
     python -m benchmarks.media_pipeline [--cores=96] [--clips=FOLDER] [--store=jpeg] [--markdown]
 
-Three tables. From a file to what is stored, as `perceiver_jax.data.audioset.prepare` does it; from
-what is stored to what a model reads in training, one clip of each recording; and, for the variants
-of experiments/audioset.py, a training example, an evaluated recording, and the cores and hosts that
-keep up with the declared batch at 3.8 steps a second, which Perceiver IO's Table 10 prints. Stages
-are calls of the pipeline's own parts, and what they make is compared with what the pipeline makes.
+Three tables. From a file to what is stored, as `perceiver_jax.data.audioset.prepare` does it, with
+JPEG whatever --store says; from what is stored to what a model reads in training, one clip of each
+recording; and, for the variants of experiments/audioset.py, a training example, an evaluated
+recording, and the cores and hosts that keep up with the declared batch at 3.8 steps a second, which
+Perceiver IO's Table 10 prints. Stages are calls of the pipeline's own parts, and what they make is
+compared with what the pipeline makes.
 
 Seconds are those of the processor, of all threads together, so that other programs count little;
 waiting for disks is not in them. Medians of the rounds. The clips are made here: photographs that
