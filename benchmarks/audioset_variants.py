@@ -64,7 +64,9 @@ def measure(
     rows = {}
     for name, finals in many_seeds.train_each(configs, seeds, workdir).items():
         groups = [
-            by_group(per_class.read(workdir / f"{name}_seed{seed}" / per_class.FILE) or ())
+            by_group(
+                per_class.read(many_seeds.run_folder(workdir, name, seed) / per_class.FILE) or ()
+            )
             for seed in seeds
         ]
         rows[name] = Row(
@@ -136,8 +138,8 @@ def main(argv: Sequence[str]) -> int:
         return stopped.exit_code
     print(f"\n{describe(*splits)}\n")
     print(render(rows))
-    runs = f"{{{','.join(rows)}}}_seed{{{','.join(map(str, seeds))}}}"
-    print(f"\nCurves and reports: {workdir}/{runs}.")
+    runs = many_seeds.run_folders(workdir, rows, seeds)
+    print(f"\nCurves and reports: {runs}.")
     return 0
 
 

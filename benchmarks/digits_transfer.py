@@ -14,8 +14,9 @@ from typing import Any
 
 from absl import flags
 
+from benchmarks import many_seeds
 from perceiver_jax import config as config_lib
-from perceiver_jax.errors import ConfigError, run_main
+from perceiver_jax.errors import run_main
 from perceiver_jax.train.interrupt import Interrupted
 from perceiver_jax.train.loop import train
 
@@ -32,15 +33,11 @@ def accuracy(variant: str, seed: int, workdir: pathlib.Path, source: str | None 
     changes: dict[str, Any] = {"trainer.seed": seed}
     name = variant
     if source is not None:
-        changes["checkpoint"] = str(_place(source, seed, workdir).absolute())
+        changes["checkpoint"] = str(many_seeds.run_folder(workdir, source, seed).absolute())
         name = f"{variant}_from_{source}"
     config = config_lib.load_experiment(f"{_EXPERIMENT}:{variant}")
     config = config_lib.override(config, changes)
-    return train(config, _place(name, seed, workdir))["top_1"]
-
-
-def _place(name: str, seed: int, workdir: pathlib.Path) -> pathlib.Path:
-    return workdir / f"{name}_seed{seed}"
+    return train(config, many_seeds.run_folder(workdir, name, seed))["top_1"]
 
 
 def measure(seeds: list[int], workdir: pathlib.Path) -> dict[tuple[str, str], list[float]]:
@@ -58,12 +55,7 @@ def measure(seeds: list[int], workdir: pathlib.Path) -> dict[tuple[str, str], li
 
 
 def main(argv: Sequence[str]) -> int:
-    if len(argv) > 1:
-        raise ConfigError(f"unexpected arguments: {' '.join(argv[1:])}")
-    try:
-        seeds = [int(seed) for seed in _SEEDS.value]
-    except ValueError:
-        raise ConfigError(f"--seeds={','.join(_SEEDS.value)} must be whole numbers.") from None
+    seeds = many_seeds.chosen_seeds(argv, _SEEDS.value)
     try:
         results = measure(seeds, pathlib.Path(_WORKDIR.value))
     except Interrupted as stopped:

@@ -171,8 +171,8 @@ def main(argv: Sequence[str]) -> int:
     rows |= {f"`{name}`": row for name, row in found.items()}
     print(f"\n{describe(train_set, test_set, data.class_names())}\n")
     print(render(rows, len(seeds)))
-    runs = f"{{{','.join(found)}}}_seed{{{','.join(map(str, seeds))}}}"
-    print(f"\nCurves and reports: {workdir}/{runs}.")
+    runs = many_seeds.run_folders(workdir, found, seeds)
+    print(f"\nCurves and reports: {runs}.")
     return 0
 
 

@@ -151,7 +151,8 @@ def draw(
 ) -> pathlib.Path:
     """Draws the evaluations of all runs beside the forest's means; returns the picture."""
     runs = {
-        name: [workdir / f"{name}_seed{seed}" / "metrics.jsonl" for seed in seeds] for name in names
+        name: [many_seeds.run_folder(workdir, name, seed) / "metrics.jsonl" for seed in seeds]
+        for name in names
     }
     means = [statistics.mean(values) for values in (reference.precisions, reference.accuracies)]
     picture = workdir / "curves.png"
@@ -199,8 +200,8 @@ def main(argv: Sequence[str]) -> int:
     rows |= {f"`{name}`": row for name, row in found.items()}
     print(f"\n{describe(train_set, test_set, splits[1].class_names)}\n")
     print(render(rows, len(seeds)))
-    runs = f"{{{','.join(found)}}}_seed{{{','.join(map(str, seeds))}}}"
-    print(f"\nCurves of all runs: {picture}; of each, and reports: {workdir}/{runs}.")
+    runs = many_seeds.run_folders(workdir, found, seeds)
+    print(f"\nCurves of all runs: {picture}; of each, and reports: {runs}.")
     return 0
 
 

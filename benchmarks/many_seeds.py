@@ -1,7 +1,7 @@
 """Every variant of an experiment with several seeds: what the tables of small experiments share."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl import flags
@@ -40,16 +40,29 @@ def chosen(argv: Sequence[str], experiment: str) -> Chosen:
       ConfigError: they do not say what to train.
     """
     given = flags.FLAGS
-    if len(argv) > 1:
-        raise ConfigError(f"unexpected arguments: {' '.join(argv[1:])}")
-    try:
-        seeds = [int(seed) for seed in given.seeds]
-    except ValueError:
-        raise ConfigError(f"--seeds={','.join(given.seeds)} must be whole numbers.") from None
+    seeds = chosen_seeds(argv, given.seeds)
     if not seeds or not given.variants:
         raise ConfigError("--seeds and --variants must each name at least one.")
     configs = {name: config_lib.load_experiment(f"{experiment}:{name}") for name in given.variants}
     return Chosen(configs, seeds, pathlib.Path(given.workdir))
+
+
+def chosen_seeds(argv: Sequence[str], given: Sequence[str]) -> list[int]:
+    """Reads the flag --seeds, beside which there may be no arguments.
+
+    Args:
+      argv: what absl left of the command line.
+      given: the flag.
+
+    Raises:
+      ConfigError: there are arguments, or seeds that are no whole numbers.
+    """
+    if len(argv) > 1:
+        raise ConfigError(f"unexpected arguments: {' '.join(argv[1:])}")
+    try:
+        return [int(seed) for seed in given]
+    except ValueError:
+        raise ConfigError(f"--seeds={','.join(given)} must be whole numbers.") from None
 
 
 def train_each(
@@ -68,9 +81,19 @@ def train_each(
     return {
         name: [
             train(
-                config_lib.override(config, {"trainer.seed": seed}), workdir / f"{name}_seed{seed}"
+                config_lib.override(config, {"trainer.seed": seed}), run_folder(workdir, name, seed)
             )
             for seed in seeds
         ]
         for name, config in configs.items()
     }
+
+
+def run_folder(workdir: pathlib.Path, name: str, seed: int) -> pathlib.Path:
+    """Returns the work directory of a run."""
+    return workdir / f"{name}_seed{seed}"
+
+
+def run_folders(workdir: pathlib.Path, names: Iterable[str], seeds: Sequence[int]) -> str:
+    """Returns those of all runs, in a line as a shell has it."""
+    return f"{workdir}/{{{','.join(names)}}}_seed{{{','.join(map(str, seeds))}}}"

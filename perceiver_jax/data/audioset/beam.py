@@ -55,8 +55,7 @@ def prepare_by_beam(
     """Makes a set in a Beam pipeline, and leaves a finished one as it is.
 
     Args:
-      segments, eval_segments, classes, clips, data_dir, name, store, jpeg, report: as
-        of
+      segments, eval_segments, classes, clips, data_dir, name, store, jpeg, report: as of
         `perceiver_jax.data.audioset.prepare.prepare`.
       options: Beam's own, as on its command line.
 
